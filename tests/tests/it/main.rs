@@ -1,0 +1,5 @@
+//! The one integration-test binary: a module per step of the flow, in flow order.
+//! Every test makes the network that it needs and waits for events; run it with `--test-threads=1` (two cores).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod house;
