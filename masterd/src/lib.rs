@@ -1,1 +1,5 @@
 
+pub mod nodelog;
+pub mod ra;
+pub mod tftp;
+pub mod tracker;

@@ -1,0 +1,4 @@
+//! The log service: the nodes' stage records into the journal and into one table of nodes.
+//! What a node sends is shown and counted; nothing that it sends is ever acted on.
+
+pub mod config;

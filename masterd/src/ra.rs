@@ -1,0 +1,4 @@
+//! Answers IPv6 router solicitations with "no router here" (RFC 4861, lifetime 0), which ends iPXE's 16 s wait.
+//! Never announces a prefix, a route or itself as a router.
+
+pub mod config;

@@ -1,0 +1,4 @@
+//! The TFTP server: read only, files of the current generation only (RFC 1350, 2347, 2348, 2349, 7440).
+//! The parts decide, `daemon` moves bytes; nothing here ever writes a file.
+
+pub mod config;

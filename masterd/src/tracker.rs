@@ -1,0 +1,4 @@
+//! The tracker: BEP 15 over UDP, for the torrents of the catalog only.
+//! The core decides and forgets by itself, `daemon` moves packets; no connection state is ever kept.
+
+pub mod config;
