@@ -1,1 +1,24 @@
+//! All that node and master must agree on: formats, wire and policy of the swarm.
+//! Time and bytes are arguments; nothing here opens, sleeps, logs or asks for the clock.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::indexing_slicing))]
 
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod names;
+
+pub mod bencode;
+pub mod metainfo;
+pub mod catalog;
+pub mod nodefile;
+pub mod template;
+pub mod record;
+
+pub use names::{InfoHash, Mac, PeerId};
+pub use time::Time;
+
+mod time;
