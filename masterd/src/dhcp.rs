@@ -1,0 +1,5 @@
+//! The DHCP server (RFC 2131): who gets which address and which boot file, and a journal that never forgets an
+//! acknowledged lease. It never looks at interfaces and runs without any privilege on a socket it was given.
+
+mod hex;
+pub mod config;
