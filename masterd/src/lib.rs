@@ -7,4 +7,5 @@ pub mod nodelog;
 pub mod ra;
 pub mod tftp;
 pub mod tracker;
+pub mod seed;
 mod sys;

@@ -1,0 +1,298 @@
+//! A store that is only read: the master's images. Reads by pread, so a file that shrinks is a short read and not a SIGBUS,
+//! and vouches for no byte of a file that is not the one that was hashed. Never writes.
+
+use super::{Error, Layout, MAX_VECTORS, Part, SendError, Span, Store};
+use std::fs::{File, Metadata};
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of one read: what a link's queue holds, and small enough to stay in the cache until it is sent.
+const CHUNK: usize = 256 * 1024;
+
+/// What a file looked like when it was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// None where device numbers do not survive a restart.
+    pub device: Option<u64>,
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    pub mtime_ns: i64,
+}
+
+impl Fingerprint {
+    #[must_use]
+    pub fn of(m: &Metadata) -> Fingerprint {
+        let mtime_ns = m.mtime().saturating_mul(1_000_000_000).saturating_add(m.mtime_nsec());
+        Fingerprint { device: Some(m.dev()), inode: m.ino(), size: m.size(), mtime_ns }
+    }
+
+    /// What differs, as a word for people.
+    fn differs(&self, now: &Fingerprint) -> Option<&'static str> {
+        if self.size != now.size {
+            Some("size")
+        } else if self.mtime_ns != now.mtime_ns {
+            Some("time of modification")
+        } else if self.inode != now.inode || self.device.is_some_and(|d| Some(d) != now.device) {
+            Some("inode")
+        } else {
+            None
+        }
+    }
+}
+
+/// A file to send from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub path: PathBuf,
+    /// None: as it is now.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+struct Opened {
+    path: PathBuf,
+    file: File,
+    fingerprint: Fingerprint,
+}
+
+impl Opened {
+    fn new(source: &Source) -> Result<Opened, Error> {
+        let path = source.path.clone();
+        let file = File::open(&path).map_err(Error::io(&path, "open"))?;
+        let now = fingerprint(&file, &path)?;
+        let fingerprint = source.fingerprint.unwrap_or(now);
+        let opened = Opened { path, file, fingerprint };
+        opened.check()?;
+        Ok(opened)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.fingerprint.differs(&fingerprint(&self.file, &self.path)?) {
+            Some(what) => Err(Error::Changed { path: self.path.clone(), what }),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        match self.file.read_exact_at(buffer, offset) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::Changed { path: self.path.clone(), what: "size" })
+            }
+            Err(e) => Err(Error::io(&self.path, "read")(e)),
+        }
+    }
+}
+
+fn fingerprint(file: &File, path: &Path) -> Result<Fingerprint, Error> {
+    Ok(Fingerprint::of(&file.metadata().map_err(Error::io(path, "examine"))?))
+}
+
+/// Files that are sent from.
+pub struct Files {
+    layout: Layout,
+    files: Vec<Opened>,
+}
+
+impl Files {
+    /// # Errors
+    /// A file that is not there, not readable, or not the one that was hashed.
+    pub fn open(sources: &[Source], layout: Layout) -> Result<Files, Error> {
+        let files = sources.iter().map(Opened::new).collect::<Result<Vec<Opened>, Error>>()?;
+        for (n, opened) in files.iter().enumerate() {
+            if layout.needed(n) > opened.fingerprint.size {
+                return Err(Error::Changed { path: opened.path.clone(), what: "size" });
+            }
+        }
+        Ok(Files { layout, files })
+    }
+
+    /// Asks of every file whether it still is the one that was hashed.
+    ///
+    /// # Errors
+    /// The first that is not, by name.
+    pub fn check(&self) -> Result<(), Error> {
+        self.files.iter().try_for_each(Opened::check)
+    }
+
+    fn file(&self, span: &Span) -> Result<&Opened, Error> {
+        let missing =
+            || io::Error::new(io::ErrorKind::InvalidInput, "the layout names a file that is not there");
+        self.files.get(span.file).ok_or_else(|| Error::io(Path::new(""), "find")(missing()))
+    }
+
+    /// Reads the stored parts, one after the other, into `scratch`, and only then asks whether the files changed: what was
+    /// read before an unchanged fingerprint is what was hashed.
+    fn load(&self, parts: &[Part<'_>], scratch: &mut Vec<u8>) -> Result<(), Error> {
+        scratch.clear();
+        let mut last: Option<&Opened> = None;
+        for part in parts {
+            let Part::Stored { at, length } = *part else { continue };
+            for span in self.layout.locate(at, length) {
+                let opened = self.file(&span)?;
+                let from = scratch.len();
+                scratch.resize(from + usize::try_from(span.length).unwrap_or(0), 0);
+                opened.read(span.offset, &mut scratch[from..])?;
+                if last.is_some_and(|last| !std::ptr::eq(last, opened)) {
+                    last.map_or(Ok(()), Opened::check)?;
+                }
+                last = Some(opened);
+            }
+        }
+        last.map_or(Ok(()), Opened::check)
+    }
+}
+
+/// As many parts as one buffer holds (but one at least): what the socket won't take need not be read.
+fn affordable<'p, 'a>(parts: &'p [Part<'a>]) -> &'p [Part<'a>] {
+    let mut bytes = 0u64;
+    let count = parts.iter().take(MAX_VECTORS).take_while(|part| {
+        let first = bytes == 0;
+        bytes += match part {
+            Part::Bytes(_) => 0,
+            Part::Stored { length, .. } => *length,
+        };
+        first || bytes <= CHUNK as u64
+    });
+    &parts[..count.count()]
+}
+
+impl Store for Files {
+    fn receive(&self, _: BorrowedFd<'_>, _: u64, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn send(
+        &self,
+        socket: BorrowedFd<'_>,
+        parts: &[Part<'_>],
+        scratch: &mut Vec<u8>,
+    ) -> Result<usize, SendError> {
+        let parts = affordable(parts);
+        self.load(parts, scratch).map_err(SendError::Store)?;
+        let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(parts.len());
+        let mut rest = scratch.as_slice();
+        for part in parts {
+            match *part {
+                Part::Bytes(bytes) => slices.push(IoSlice::new(bytes)),
+                Part::Stored { length, .. } => {
+                    // A part that lies past the layout's end was loaded shorter than it says.
+                    let (now, later) =
+                        rest.split_at(usize::try_from(length).unwrap_or(usize::MAX).min(rest.len()));
+                    slices.push(IoSlice::new(now));
+                    rest = later;
+                }
+            }
+        }
+        nix::sys::uio::writev(socket, &slices).map_err(|e| SendError::Socket(e.into()))
+    }
+
+    fn digest(&self, at: u64, length: u64, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let mut buffer = vec![0; CHUNK];
+        for span in self.layout.locate(at, length) {
+            let opened = self.file(&span)?;
+            let mut done = 0;
+            while done < span.length {
+                let now = usize::try_from(span.length - done).map_or(CHUNK, |rest| rest.min(CHUNK));
+                let chunk = &mut buffer[..now];
+                opened.read(span.offset + done, chunk)?;
+                sink(chunk);
+                done += now as u64;
+            }
+            opened.check()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn image(dir: &Path) -> Files {
+        std::fs::write(dir.join("a"), [1; 1000]).unwrap();
+        std::fs::write(dir.join("b"), [2; 500]).unwrap();
+        let source = |name| Source { path: dir.join(name), fingerprint: None };
+        Files::open(&[source("a"), source("b")], Layout::plain([1000, 500])).unwrap()
+    }
+
+    fn sent(store: &Files, at: u64, length: u64) -> Result<Vec<u8>, SendError> {
+        let (mut a, b) = UnixStream::pair().unwrap();
+        let n = store.send(b.as_fd(), &[Part::Bytes(b"h"), Part::Stored { at, length }], &mut Vec::new())?;
+        let mut got = vec![0; n];
+        a.read_exact(&mut got).unwrap();
+        Ok(got)
+    }
+
+    #[test]
+    fn ranges_over_files_are_sent_with_their_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let got = sent(&image(dir.path()), 998, 4).unwrap();
+        assert_eq!(got, b"h\x01\x01\x02\x02");
+    }
+
+    #[test]
+    fn a_file_that_changed_is_refused_by_name_and_kills_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = image(dir.path());
+        std::fs::OpenOptions::new().write(true).open(dir.path().join("b")).unwrap().set_len(100).unwrap();
+        let error = sent(&store, 1200, 10).unwrap_err();
+        assert!(
+            matches!(&error, SendError::Store(Error::Changed { path, what: "size" }) if path.ends_with("b")),
+            "{error:?}"
+        );
+        assert!(sent(&store, 0, 10).is_ok(), "the other file is still good");
+        assert!(store.check().is_err());
+    }
+
+    #[test]
+    fn a_rewrite_of_equal_length_is_seen_by_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = image(dir.path());
+        let mut file = std::fs::OpenOptions::new().write(true).open(dir.path().join("a")).unwrap();
+        file.write_all(&[9; 1000]).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(matches!(
+            sent(&store, 0, 10),
+            Err(SendError::Store(Error::Changed { what: "time of modification", .. }))
+        ));
+    }
+
+    #[test]
+    fn another_file_under_the_name_is_refused_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), [1; 10]).unwrap();
+        let path = dir.path().join("a");
+        let old = Fingerprint::of(&std::fs::metadata(&path).unwrap());
+        let open = |fingerprint| {
+            Files::open(&[Source { path: path.clone(), fingerprint: Some(fingerprint) }], Layout::plain([10]))
+                .err()
+        };
+        assert!(open(old).is_none());
+        assert!(matches!(
+            open(Fingerprint { inode: old.inode + 1, ..old }),
+            Some(Error::Changed { what: "inode", .. })
+        ));
+        assert!(open(Fingerprint { device: None, ..old }).is_none());
+    }
+
+    #[test]
+    fn the_read_buffer_bounds_what_is_loaded_at_once() {
+        let big = [
+            Part::Stored { at: 0, length: 200_000 },
+            Part::Bytes(b"x"),
+            Part::Stored { at: 0, length: 100_000 },
+        ];
+        assert_eq!(affordable(&big).len(), 2);
+        assert_eq!(affordable(&[Part::Stored { at: 0, length: 1 << 30 }]).len(), 1);
+    }
+}

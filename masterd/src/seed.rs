@@ -1,0 +1,4 @@
+//! The seed: the swarm that starts complete. Serves what boottorrent-gen hashed, from the files themselves, and refuses
+//! by name a file that changed since. Never writes an image.
+
+pub mod config;
