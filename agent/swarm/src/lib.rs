@@ -10,6 +10,9 @@ extern crate alloc;
 extern crate std;
 
 mod names;
+mod time;
+mod rng;
+mod limits;
 
 pub mod bencode;
 pub mod metainfo;
@@ -17,8 +20,10 @@ pub mod catalog;
 pub mod nodefile;
 pub mod template;
 pub mod record;
+pub mod bitfield;
+pub mod wire;
+pub mod announce;
+pub mod swarm;
 
 pub use names::{InfoHash, Mac, PeerId};
 pub use time::Time;
-
-mod time;

@@ -1,0 +1,75 @@
+//! Every bound of the swarm core, with its reason. Decides nothing at run time.
+
+use crate::metainfo::BLOCK;
+use core::time::Duration;
+
+/// Links that a node looks for: at 50 the loss against a full mesh is 1-5 %, at 20 it is 7-15 % (round model).
+pub(crate) const TARGET_PEERS: u32 = 50;
+/// Links that a node takes: room for those who dial us after we have reached our target.
+pub(crate) const MAX_PEERS: u32 = 80;
+/// Dials under way: a SYN costs nothing, but a table of half-open ones towards dead hosts must not grow.
+pub(crate) const MAX_DIALS: usize = 25;
+/// Addresses remembered: three tracker answers; more would only be a forged list.
+pub(crate) const MAX_KNOWN: usize = 600;
+/// Peers remembered after their link has gone, for statistics: a room of nodes that come and go.
+pub(crate) const MAX_DEPARTED: usize = 1024;
+/// Bans remembered; the oldest is forgotten, and bans itself again with its next false piece.
+pub(crate) const MAX_BANS: usize = 256;
+
+/// Requests that we let a peer queue here, and say so in `reqq`: 32 MiB, above any depth of ours or libtorrent's (500).
+pub(crate) const QUEUE: u32 = 2000;
+/// Requests that a peer queues where it does not say (libtorrent's default).
+pub(crate) const FOREIGN_QUEUE: u32 = 250;
+/// Requests towards a new or stalled peer: one round trip's worth on a fast Ethernet.
+pub(crate) const DEPTH_MIN: u32 = 4;
+/// Requests towards the fastest peer: 8 MiB, which is 20 ms at 400 MB/s.
+pub(crate) const DEPTH_MAX: u32 = 512;
+/// Bytes of control messages that may wait in a link that takes none: then the peer is not reading, only asking.
+pub(crate) const MAX_BACKLOG: i64 = 256 * 1024;
+/// Peers that are sent the same piece's blocks side by side: one in service, and one so that a window's gap is used.
+pub(crate) const ACTIVE_UPLOADS: usize = 2;
+/// An active upload that took nothing for this long does not count as active: its receiver is the bottleneck.
+pub(crate) const UPLOAD_STALL: Duration = Duration::from_millis(20);
+/// Links that fetch the same piece at the end of a download: a second copy of a block costs a link's time.
+pub(crate) const MAX_OWNERS: usize = 2;
+/// False pieces that a peer may have had a part in, without proof, before it counts as their source.
+pub(crate) const MAX_SUSPICIONS: u8 = 3;
+
+/// A HAVE waits this long for company: alone it costs 99 bytes on the wire, not 9.
+pub(crate) const HAVE_DELAY: Duration = Duration::from_millis(10);
+/// A peer that owes blocks and sends none for this long is routed around.
+pub(crate) const SNUB: Duration = Duration::from_secs(1);
+/// A link that owes an answer, or the handshake, for this long is dead.
+pub(crate) const SILENT: Duration = Duration::from_secs(5);
+/// A link is closed when nothing at all came for this long (BEP 3's customary two minutes, and some for a late timer).
+pub(crate) const IDLE: Duration = Duration::from_secs(150);
+/// Our own keep-alives: below the 120 s at which peers close.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// Links of one pair that are younger than this were dialled at the same moment; an older one is a zombie's.
+pub(crate) const SIMULTANEOUS: Duration = Duration::from_secs(5);
+/// The first wait before the same address is dialled again; doubled each time.
+pub(crate) const REDIAL_FIRST: Duration = Duration::from_millis(250);
+/// The longest such wait for the master: no wait of a booting node is longer than a second.
+pub(crate) const REDIAL_MASTER: Duration = Duration::from_secs(1);
+/// The longest such wait for others.
+pub(crate) const REDIAL_MAX: Duration = Duration::from_secs(30);
+/// A new announce where the tracker was silent, and while links are few.
+pub(crate) const ANNOUNCE_RETRY: Duration = Duration::from_secs(1);
+/// Links below which a node asks the tracker again without waiting for its interval.
+pub(crate) const FEW_PEERS: usize = 4;
+/// The longest interval that we believe a tracker: a boot is shorter than internet trackers' half hours.
+pub(crate) const ANNOUNCE_MAX: Duration = Duration::from_secs(120);
+/// Timers are looked at this often while blocks are owed, a tenth of the shortest deadline.
+pub(crate) const CHORES_BUSY: Duration = Duration::from_millis(100);
+/// And this often otherwise.
+pub(crate) const CHORES_IDLE: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(DEPTH_MAX < QUEUE, "our own nodes must not reject each other's requests");
+    assert!(DEPTH_MIN < FOREIGN_QUEUE);
+    assert!(QUEUE as u64 * BLOCK as u64 <= 32 << 20);
+    assert!(MAX_BACKLOG > QUEUE as i64 * 17, "a whole queue may be rejected at once");
+    assert!(TARGET_PEERS < MAX_PEERS);
+    assert!(KEEP_ALIVE.as_secs() * 2 < IDLE.as_secs());
+    assert!(CHORES_BUSY.as_millis() * 10 <= SNUB.as_millis());
+};
