@@ -3,3 +3,4 @@
 
 mod hex;
 pub mod config;
+pub mod options;
