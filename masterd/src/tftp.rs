@@ -2,3 +2,16 @@
 //! The parts decide, `daemon` moves bytes; nothing here ever writes a file.
 
 pub mod config;
+mod limits;
+mod packet;
+mod name;
+mod options;
+mod source;
+mod transfer;
+mod sockets;
+mod session;
+mod server;
+mod state;
+mod daemon;
+
+pub use daemon::{Error, run};
