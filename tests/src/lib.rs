@@ -4,3 +4,13 @@
 pub mod error;
 pub mod clock;
 pub mod programs;
+pub mod process;
+pub mod sweep;
+pub mod network;
+pub mod lab;
+pub mod master;
+pub mod qmp;
+pub mod console;
+pub mod node;
+pub mod os;
+pub mod straight;

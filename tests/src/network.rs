@@ -1,0 +1,124 @@
+//! The lab's wire: a switch (bridge in a namespace), hosts (a namespace each) and taps for nodes.
+//! Names carry the pid of the run, so that runs do not meet and leftovers can be told from the living.
+
+use crate::error::LabError;
+use crate::process::{run, run_in};
+use std::cell::Cell;
+
+pub struct Network {
+    /// Prefix of all namespaces.
+    name: String,
+    switch: String,
+    ports: Cell<u32>,
+    hosts: std::cell::RefCell<Vec<String>>,
+}
+
+impl Network {
+    /// An empty switch.
+    ///
+    /// # Errors
+    /// `Command` when a namespace or the bridge can't be made.
+    pub fn new(name: &str) -> Result<Self, LabError> {
+        let switch = format!("{name}-sw");
+        let network =
+            Self { name: name.into(), switch, ports: Cell::new(0), hosts: std::cell::RefCell::default() };
+        run(&["ip", "netns", "add", network.switch()])?;
+        network.switch_ip(&["link", "set", "lo", "up"])?;
+        // Snooping would drop multicast until a querier has spoken, and there is none here.
+        network.switch_ip(&["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"])?;
+        network.switch_ip(&["link", "set", "br0", "up"])?;
+        Ok(network)
+    }
+
+    /// Namespace in which the bridge `br0` and the nodes' QEMUs live.
+    #[must_use]
+    pub fn switch(&self) -> &str {
+        &self.switch
+    }
+
+    fn switch_ip(&self, arguments: &[&str]) -> Result<(), LabError> {
+        let mut argv = vec!["ip", "-n", self.switch()];
+        argv.extend_from_slice(arguments);
+        run(&argv).map(drop)
+    }
+
+    fn port(&self) -> u32 {
+        self.ports.replace(self.ports.get() + 1)
+    }
+
+    /// A host with `eth0` on the switch and an address such as `10.0.0.1/24`; returns it.
+    ///
+    /// # Errors
+    /// `Command` when the namespace or its link can't be made.
+    pub fn host(&self, name: &str, address: &str) -> Result<Host, LabError> {
+        let netns = format!("{}-{name}", self.name);
+        let port = format!("v{}", self.port());
+        run(&["ip", "netns", "add", &netns])?;
+        self.hosts.borrow_mut().push(netns.clone());
+        self.switch_ip(&["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &netns])?;
+        self.switch_ip(&["link", "set", &port, "master", "br0", "up"])?;
+        for line in [
+            &["ip", "-n", &netns, "link", "set", "lo", "up"][..],
+            &["ip", "-n", &netns, "link", "set", "eth0", "up"],
+        ] {
+            run(line)?;
+        }
+        if !address.is_empty() {
+            run(&["ip", "-n", &netns, "addr", "add", address, "dev", "eth0"])?;
+        }
+        Ok(Host { netns, switch: self.switch.clone(), port })
+    }
+
+    /// A tap on the switch, for one node.
+    ///
+    /// # Errors
+    /// `Command` when it can't be made.
+    pub fn tap(&self) -> Result<String, LabError> {
+        let tap = format!("t{}", self.port());
+        self.switch_ip(&["tuntap", "add", &tap, "mode", "tap"])?;
+        self.switch_ip(&["link", "set", &tap, "master", "br0", "up"])?;
+        Ok(tap)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for netns in self.hosts.borrow().iter().chain([&self.switch]) {
+            let _ = run(&["ip", "netns", "del", netns]);
+        }
+    }
+}
+
+/// A namespace with `eth0` on the switch.
+pub struct Host {
+    pub netns: String,
+    switch: String,
+    port: String,
+}
+
+impl Host {
+    /// Limits both directions of the host's link, as a slower network card would.
+    ///
+    /// # Errors
+    /// `Command` when the kernel refuses the queue.
+    pub fn limit(&self, mbit: u32) -> Result<(), LabError> {
+        shape(&self.netns, "eth0", mbit)?;
+        shape(&self.switch, &self.port, mbit)
+    }
+
+    /// Runs a program in the host's namespace, to its end.
+    ///
+    /// # Errors
+    /// As `process::run`.
+    pub fn run(&self, argv: &[&str]) -> Result<String, LabError> {
+        run_in(&self.netns, argv)
+    }
+}
+
+/// A token bucket of two full-size offloaded segments at least, and 50 ms of queue, as a switch port has.
+fn shape(netns: &str, device: &str, mbit: u32) -> Result<(), LabError> {
+    let rate = format!("{mbit}mbit");
+    let burst = format!("{}", (mbit * 1000 / 8).max(131_072));
+    let argv = ["tc", "-n", netns, "qdisc", "replace", "dev", device, "root", "tbf", "rate", &rate];
+    run(&[&argv[..], &["burst", &burst, "latency", "50ms"]].concat()).map(drop)
+}

@@ -1,0 +1,241 @@
+//! A node: QEMU with real firmware that boots from the lab's wire. Switched on when made, off when dropped.
+//! It has no disk, and nothing from the host but its tap, its consoles and its keyboard.
+
+use crate::clock::now;
+use crate::console::Console;
+use crate::error::LabError;
+use crate::lab::Lab;
+use crate::process::{Launch, Process};
+use crate::qmp;
+use serde_json::json;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const OVMF: &str = "/usr/share/OVMF";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS and the network card's ROM, which is iPXE.
+    Bios,
+    /// OVMF with its own network stack: the card has no ROM.
+    Uefi,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nic {
+    Virtio,
+    E1000,
+}
+
+/// What stands on the node's type plate.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    pub name: String,
+    pub mac: String,
+    pub firmware: Firmware,
+    pub nic: Nic,
+    pub memory_mb: u32,
+    pub usb_keyboard: bool,
+    /// A second serial line, `ttyS1`.
+    pub second_serial: bool,
+    /// A node that resets itself starts again, as a real one does; otherwise that ends QEMU.
+    pub may_reset: bool,
+}
+
+impl NodeSpec {
+    /// The lab's n-th node: `n01` with MAC `52:54:00:b7:00:01`.
+    #[must_use]
+    pub fn new(number: u8) -> Self {
+        Self {
+            name: format!("n{number:02}"),
+            mac: format!("52:54:00:b7:00:{number:02x}"),
+            firmware: Firmware::Bios,
+            nic: Nic::Virtio,
+            memory_mb: 768,
+            usb_keyboard: false,
+            second_serial: false,
+            may_reset: false,
+        }
+    }
+
+    #[must_use]
+    pub fn uefi(mut self) -> Self {
+        self.firmware = Firmware::Uefi;
+        self
+    }
+
+    #[must_use]
+    pub fn e1000(mut self) -> Self {
+        self.nic = Nic::E1000;
+        self
+    }
+
+    #[must_use]
+    pub fn memory_mb(mut self, memory_mb: u32) -> Self {
+        self.memory_mb = memory_mb;
+        self
+    }
+
+    #[must_use]
+    pub fn usb_keyboard(mut self) -> Self {
+        self.usb_keyboard = true;
+        self
+    }
+
+    #[must_use]
+    pub fn second_serial(mut self) -> Self {
+        self.second_serial = true;
+        self
+    }
+
+    #[must_use]
+    pub fn may_reset(mut self) -> Self {
+        self.may_reset = true;
+        self
+    }
+
+    fn argv(&self, lab: &Lab, tap: &str, qmp: &Path) -> Result<Vec<String>, LabError> {
+        // Tests run anywhere, so software emulation is the default; BT_ACCEL=kvm where there is hardware for it.
+        let accelerator = std::env::var("BT_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".into());
+        let mut argv: Vec<String> = Vec::new();
+        let mut add = |words: &str| argv.extend(words.split(' ').map(str::to_owned));
+        add("qemu-system-x86_64 -nodefaults -no-user-config -display none -vga std");
+        add(&format!("-accel {accelerator} -m {}", self.memory_mb));
+        add("-device virtio-rng-pci");
+        add("-chardev stdio,id=s0,signal=off -serial chardev:s0");
+        if self.second_serial {
+            let socket = lab.path(&format!("{}.ttyS1", self.name));
+            add(&format!("-chardev socket,id=s1,path={},server=on,wait=off", socket.display()));
+            add("-serial chardev:s1");
+        }
+        add(&format!("-qmp unix:{},server=on,wait=off", qmp.display()));
+        add(&format!("-netdev tap,id=n0,ifname={tap},script=no,downscript=no"));
+        let nic = if self.nic == Nic::Virtio { "virtio-net-pci" } else { "e1000" };
+        let rom = if self.firmware == Firmware::Uefi { ",romfile=" } else { "" };
+        add(&format!("-device {nic},netdev=n0,mac={},bootindex=0{rom}", self.mac));
+        if !self.may_reset {
+            add("-no-reboot");
+        }
+        if self.usb_keyboard {
+            add("-device qemu-xhci -device usb-kbd");
+        }
+        match self.firmware {
+            Firmware::Bios => add("-machine pc"),
+            Firmware::Uefi => {
+                let variables = lab.path(&format!("{}.vars", self.name));
+                let template = format!("{OVMF}/OVMF_VARS_4M.fd");
+                std::fs::copy(&template, &variables).map_err(LabError::io("copy", template))?;
+                add("-machine q35");
+                add(&format!("-drive if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd"));
+                add(&format!("-drive if=pflash,unit=1,format=raw,file={}", variables.display()));
+                // Otherwise OVMF asks for an hour's worth of DHCPv6 first when IPv4 fails once.
+                add("-fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n");
+            }
+        }
+        Ok(argv)
+    }
+}
+
+pub struct Node {
+    pub spec: NodeSpec,
+    pub console: Console,
+    switched_on: Instant,
+    process: Process,
+    qmp: PathBuf,
+    second_serial: PathBuf,
+    picture: PathBuf,
+}
+
+impl Node {
+    /// Puts the node on the switch and switches it on.
+    ///
+    /// # Errors
+    /// What QEMU or the kernel refuse.
+    pub fn switch_on(lab: &Lab, spec: NodeSpec) -> Result<Self, LabError> {
+        let tap = lab.network.tap()?;
+        let qmp = lab.path(&format!("{}.qmp", spec.name));
+        let argv = spec.argv(lab, &tap, &qmp)?;
+        let log = lab.path(&format!("{}.qemu.log", spec.name));
+        let switched_on = now();
+        let mut process = Launch::new(&argv, log).netns(lab.network.switch()).piped().start()?;
+        let Some((input, output)) = process.pipes() else {
+            return Err(LabError::Machine("QEMU was started without pipes".into()));
+        };
+        let log = lab.path(&format!("{}.console", spec.name));
+        let console = Console::new(&spec.name, input, output, switched_on, log)?;
+        let second_serial = lab.path(&format!("{}.ttyS1", spec.name));
+        let picture = lab.path(&format!("{}.png", spec.name));
+        Ok(Self { spec, console, switched_on, process, qmp, second_serial, picture })
+    }
+
+    #[must_use]
+    pub fn switched_on(&self) -> Instant {
+        self.switched_on
+    }
+
+    /// Its second serial line, to type on and to listen to.
+    ///
+    /// # Errors
+    /// `Io` when the node has none.
+    pub fn second_serial(&self) -> Result<Console, LabError> {
+        let stream = UnixStream::connect(&self.second_serial)
+            .map_err(LabError::io("open the serial line", &self.second_serial))?;
+        let input = stream.try_clone().map_err(LabError::io("share", &self.second_serial))?;
+        let log = self.second_serial.with_extension("ttyS1.log");
+        Console::new(&format!("{} ttyS1", self.spec.name), input, stream, self.switched_on, log)
+    }
+
+    /// The screen as PNG.
+    ///
+    /// # Errors
+    /// When QEMU is gone or can't write there.
+    pub fn screenshot(&self, png: &Path) -> Result<(), LabError> {
+        let arguments = json!({ "filename": png.to_string_lossy(), "format": "png" });
+        qmp::command(&self.qmp, "screendump", &arguments).map(drop)
+    }
+
+    /// Presses keys one after the other, by QEMU's names: `2`, `ret`, `ctrl-alt-delete`.
+    ///
+    /// # Errors
+    /// When QEMU is gone or knows no such key.
+    pub fn press(&self, keys: &[&str]) -> Result<(), LabError> {
+        for chord in keys {
+            let codes: Vec<_> = chord.split('-').map(|key| json!({ "type": "qcode", "data": key })).collect();
+            qmp::command(&self.qmp, "send-key", &json!({ "keys": codes }))?;
+        }
+        Ok(())
+    }
+
+    /// Presses the power button.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn press_power(&self) -> Result<(), LabError> {
+        qmp::command(&self.qmp, "system_powerdown", &json!({})).map(drop)
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(&mut self) {
+        self.process.signal(nix::sys::signal::Signal::SIGKILL);
+        self.process.stop();
+        self.console.close();
+    }
+
+    /// Waits until the node has switched itself off.
+    ///
+    /// # Errors
+    /// `Timeout`.
+    pub fn expect_off(&mut self, limit: Duration) -> Result<(), LabError> {
+        self.process.wait(limit).map(drop)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.screenshot(&self.picture);
+        }
+        self.cut_power();
+    }
+}
