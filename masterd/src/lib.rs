@@ -2,6 +2,8 @@
 //! here; nothing in this library needs root or knows about units.
 
 pub mod service;
+pub mod site;
+pub mod store;
 pub mod dhcp;
 pub mod nodelog;
 pub mod ra;
