@@ -3,5 +3,6 @@
 
 pub mod storage;
 pub mod verify;
+pub mod driver;
 
 mod sys;

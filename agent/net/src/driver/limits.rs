@@ -1,0 +1,52 @@
+//! Every bound of the driver, with its reason. Decides nothing at run time.
+
+use std::time::Duration;
+
+/// Read buffer, shared by all links: control messages of a whole round trip in one call. The longest frame (a bitfield of
+/// 2^20 pieces, 128 KiB) fits with room for more.
+pub(super) const READ_BUFFER: usize = 256 * 1024;
+/// What is read beyond a block's end, in hope of the next header: long enough for some messages between two blocks, short
+/// enough that little payload takes the way through a copy.
+pub(super) const SPILL: usize = 2 * 1024;
+/// Bytes that one link may bring in before the others have their turn.
+pub(super) const READ_TURN: usize = 1 << 20;
+/// Bytes that one link may take in one turn.
+pub(super) const SEND_TURN: u64 = 1 << 20;
+/// Bytes that wait in a link's own queue. What is queued can't be reconsidered by the upload scheduler, and what is not
+/// queued costs a turn of the loop: eight blocks keep 10 Gbit/s busy for 100 us.
+pub(super) const LINK_QUEUE: u32 = 128 * 1024;
+/// The same for what the kernel holds unsent (its share that is in flight comes on top).
+pub(super) const NOTSENT_LOWAT: u32 = 128 * 1024;
+/// Segments of one write: eight blocks and the messages between them.
+pub(super) const SEND_PARTS: usize = 24;
+
+/// Connections that wait to be accepted: a room of nodes that are switched on at the same moment.
+pub const BACKLOG: i32 = 4096;
+/// Connections accepted in one turn, so that a flood of them does not starve the transfers.
+pub(super) const ACCEPT_TURN: usize = 256;
+/// How long accepting rests when there are no descriptors left (EMFILE): soon enough for a peer that waits.
+pub(super) const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Links of one driver, unless its owner says otherwise: 500 nodes with two images, and some strangers.
+pub const MAX_LINKS: usize = 1200;
+/// A dial's own deadline: one lost SYN is repeated after 1 s, the second one after 3 s is not waited for.
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Who dials us says which torrent within this time.
+pub(super) const GREET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Trackers of one torrent; more would be a forged list.
+pub(super) const MAX_TRACKERS: usize = 8;
+/// A tracker's answer: 200 peers are 1,220 bytes, foreign trackers send up to a few kilobytes.
+pub(super) const TRACKER_DATAGRAM: usize = 8 * 1024;
+/// Datagrams read in one turn.
+pub(super) const TRACKER_TURN: usize = 64;
+
+/// Events kept for an owner that does not ask for them; the oldest warnings go first.
+pub(super) const MAX_EVENTS: usize = 256;
+/// Descriptors told by one wait.
+pub(super) const POLL_TURN: usize = 256;
+
+const _: () = {
+    assert!(READ_BUFFER > 128 * 1024 + 5 + SPILL, "a partial frame of any length must leave room to read on");
+    assert!(SPILL < READ_BUFFER && SPILL > 68);
+    assert!(LINK_QUEUE as u64 <= SEND_TURN);
+};
