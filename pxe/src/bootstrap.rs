@@ -1,0 +1,246 @@
+//! Builds the bootstrap image: the files below `boot/` that firmware and iPXE fetch.
+//!
+//! Decides the layout. Reads its inputs only; the modules' archive, which takes seconds to compress, is kept in a cache.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::closure::{self, Closure};
+use crate::elf::{Elf, X86_64};
+use crate::initramfs::{Archive, compress, compression};
+use crate::library::Library;
+use crate::{Error, drivers, index, kernel, script};
+
+/// Where Debian's package ipxe puts `undionly.kpxe` and `snponly.efi`.
+pub const DEFAULT_IPXE: &str = "/usr/lib/ipxe";
+/// iPXE for firmware that is not iPXE: BIOS (behind UNDI) and UEFI (behind SNP), with the firmware's own driver.
+const LOADERS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+/// Bytes of a minisign public key: algorithm, key number, Ed25519 key; base64 without padding of them is this long.
+const SITE_KEY_LEN: usize = 56;
+
+/// What the image is made of.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// A bzImage; `None`: the kernel that runs here, `/boot/vmlinuz-$(uname -r)`.
+    pub kernel: Option<PathBuf>,
+    /// Its modules, `.../lib/modules/<version>`; `None`: `/lib/modules/<version of the kernel>`.
+    pub modules: Option<PathBuf>,
+    /// Modules beside those of our own list.
+    pub extra_modules: Vec<String>,
+    /// The agent, a static program: the node's `/init`.
+    pub agent: PathBuf,
+    /// The site's public key: the second line of a minisign public key file.
+    pub site_key: String,
+    /// What the nodes get as `bt.master=`.
+    pub master: Ipv4Addr,
+    /// Appended to the kernel's command line.
+    pub cmdline: String,
+    /// Folder with `undionly.kpxe` and `snponly.efi`.
+    pub ipxe: PathBuf,
+    /// Keeps the compressed modules from one build to the next; `None`: compressed every time (10 s).
+    pub cache: Option<PathBuf>,
+}
+
+/// One part of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub name: &'static str,
+    /// Bytes as they lie in the node's memory (the kernel: as it is fetched).
+    pub size: u64,
+    /// Bytes that a node fetches for it.
+    pub fetched: u64,
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Version of the kernel and of its modules.
+    pub kernel: String,
+    /// Kernel, modules, agent: all that a node fetches before the agent runs, iPXE aside.
+    pub parts: Vec<Part>,
+    /// Names of the modules in the image.
+    pub modules: Vec<String>,
+    /// Drivers of our list that this kernel does not have.
+    pub absent: Vec<String>,
+}
+
+impl Report {
+    /// Bytes that a node fetches.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.parts.iter().map(|part| part.fetched).sum()
+    }
+}
+
+/// Builds the image into `out`/boot; `progress` gets a line before each step that takes a while.
+///
+/// # Errors
+/// Names the file or module that is missing or wrong, and what to do about it. What is below `out` is then incomplete.
+pub fn build(bootstrap: &Bootstrap, out: &Path, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
+    let script = script::emit(bootstrap.master, &bootstrap.cmdline)?;
+    let agent = read_agent(&bootstrap.agent)?;
+    let key = site_key(&bootstrap.site_key)?;
+    let kernel_path = bootstrap.kernel.clone().map_or_else(running_kernel, Ok)?;
+    let kernel = fs::read(&kernel_path).map_err(Error::io("reading the kernel", &kernel_path))?;
+    let not_a_kernel = |why| Error::NotAKernel { path: kernel_path.clone(), why };
+    let version = kernel::version(&kernel).map_err(not_a_kernel)?;
+
+    let folder = bootstrap.modules.clone().unwrap_or_else(|| Path::new("/lib/modules").join(&version));
+    progress(&format!("choosing the modules of kernel {version}"));
+    let library = Library::open(&folder, &version)?;
+    let closure = closure::close(&library, drivers::all(), &bootstrap.extra_modules)?;
+    let has_network = |name: &str| closure.members.contains_key(name) || library.is_built_in(name);
+    if !drivers::all().any(|name| drivers::is_network(name) && has_network(name)) {
+        return Err(Error::NoNetworkDriver { folder });
+    }
+    let packing = Error::io("packing the initramfs", out);
+    let modules = modules_archive(&closure, &bootstrap.extra_modules).map_err(packing)?;
+    let modules_packed = packed_modules(&modules, bootstrap.cache.as_deref(), progress)?;
+    let packing = Error::io("packing the initramfs", out);
+    let agent_packed = agent_archive(&agent, key).and_then(|archive| compress(&archive)).map_err(packing)?;
+
+    let boot = out.join("boot");
+    fs::create_dir_all(&boot).map_err(Error::io("making the folder", &boot))?;
+    write(&boot.join("vmlinuz"), &[&kernel])?;
+    // The kernel unpacks one archive after another; the agent comes last and so would win over any other file.
+    write(&boot.join("initramfs"), &[&modules_packed, &agent_packed])?;
+    write(&boot.join("boot.ipxe"), &[script.as_bytes()])?;
+    for name in LOADERS {
+        let path = bootstrap.ipxe.join(name);
+        let loader = match fs::read(&path) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(Error::NoIpxe { path }),
+            other => other.map_err(Error::io("reading iPXE", &path))?,
+        };
+        write(&boot.join(name), &[&loader])?;
+    }
+    let part = |name, plain: &[u8], packed: &[u8]| Part {
+        name,
+        size: plain.len() as u64,
+        fetched: packed.len() as u64,
+    };
+    Ok(Report {
+        kernel: version,
+        parts: vec![
+            part("kernel", &kernel, &kernel),
+            part("modules", &modules, &modules_packed),
+            part("agent", &agent, &agent_packed),
+        ],
+        modules: closure.members.into_keys().collect(),
+        absent: closure.absent,
+    })
+}
+
+fn running_kernel() -> Result<PathBuf, Error> {
+    let path = Path::new("/proc/sys/kernel/osrelease");
+    let release = fs::read_to_string(path).map_err(Error::io("asking for the running kernel", path))?;
+    let path = Path::new("/boot").join(format!("vmlinuz-{}", release.trim_end()));
+    if path.is_file() {
+        return Ok(path);
+    }
+    // A container, or a machine that boots from elsewhere.
+    Err(Error::NotAKernel { path, why: "it does not exist, though this kernel runs" })
+}
+
+fn read_agent(path: &Path) -> Result<Vec<u8>, Error> {
+    let agent = fs::read(path).map_err(Error::io("reading the agent", path))?;
+    let bad = |why| Error::BadAgent { path: path.to_owned(), why };
+    let elf = Elf::parse(&agent).map_err(bad)?;
+    if elf.machine() != X86_64 {
+        return Err(bad("it is not built for x86-64"));
+    }
+    if !elf.is_static_program().map_err(bad)? {
+        return Err(bad("it is not a static program, and the image has no dynamic loader"));
+    }
+    Ok(agent)
+}
+
+/// The line of base64 alone: a whole key file is told from it by its length.
+fn site_key(key: &str) -> Result<&str, Error> {
+    let key = key.trim();
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    if key.len() == SITE_KEY_LEN && key.bytes().all(base64) { Ok(key) } else { Err(Error::BadSiteKey) }
+}
+
+fn modules_archive(closure: &Closure, extra: &[String]) -> io::Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    archive.directory("modules", 0o755)?;
+    let extra = extra.iter().map(|name| crate::modinfo::canonical(name)).collect::<Vec<_>>();
+    // What the maintainer named is loaded everywhere: if its modalias had asked for it, nobody had named it.
+    let always = drivers::ALWAYS.iter().copied().chain(extra.iter().map(String::as_str));
+    archive.file("modules/index", 0o644, index::emit(closure, always).as_bytes())?;
+    for name in &closure.order {
+        if let Some(member) = closure.members.get(name) {
+            archive.file(&format!("modules/{}", index::file_name(name)), 0o644, &member.module.bytes)?;
+        }
+    }
+    archive.finish()
+}
+
+fn agent_archive(agent: &[u8], key: &str) -> io::Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    for (name, mode) in [("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555)] {
+        archive.directory(name, mode)?;
+    }
+    // Process 1 has its first words printed before it mounts anything.
+    archive.character_device("dev/console", 0o600, 5, 1)?;
+    archive.directory("etc/boottorrent", 0o755)?;
+    archive.file("etc/boottorrent/site.pub", 0o644, format!("{key}\n").as_bytes())?;
+    archive.file("init", 0o755, agent)?;
+    archive.finish()
+}
+
+/// Compresses the modules, or takes what the last build made of the same bytes.
+fn packed_modules(
+    archive: &[u8],
+    cache: Option<&Path>,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<u8>, Error> {
+    let mut hash = Sha256::new();
+    hash.update(compression());
+    hash.update([0]);
+    hash.update(archive);
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let kept = cache.map(|folder| folder.join(format!("modules-{digest}.cpio.zst")));
+    if let Some(packed) = kept.as_ref().and_then(|path| fs::read(path).ok()) {
+        return Ok(packed);
+    }
+    progress(&format!("compressing {} MB of modules", archive.len() / 1_000_000));
+    let packed = compress(archive).map_err(Error::io("compressing the modules", Path::new("initramfs")))?;
+    if let (Some(folder), Some(path)) = (cache, kept) {
+        keep(folder, &path, &packed).map_err(Error::io("keeping the compressed modules", &path))?;
+    }
+    Ok(packed)
+}
+
+/// Puts a file into the cache, whole or not at all, and drops what earlier kernels left there.
+fn keep(folder: &Path, path: &Path, packed: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with("modules-") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    let partial = path.with_extension("partial");
+    let mut file = fs::File::create(&partial)?;
+    file.write_all(packed)?;
+    // The rename must not reach the disk before the contents do.
+    file.sync_all()?;
+    fs::rename(&partial, path)
+}
+
+fn write(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+    let all = || -> io::Result<()> {
+        let mut file = fs::File::create(path)?;
+        parts.iter().try_for_each(|part| file.write_all(part))
+    };
+    all().map_err(Error::io("writing", path))
+}
+
+#[cfg(test)]
+mod tests;
