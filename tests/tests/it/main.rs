@@ -4,4 +4,5 @@
 
 mod house;
 mod lab;
+mod boot;
 mod tidy;
