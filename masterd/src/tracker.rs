@@ -2,3 +2,12 @@
 //! The core decides and forgets by itself, `daemon` moves packets; no connection state is ever kept.
 
 pub mod config;
+mod limits;
+mod connection;
+mod torrents;
+mod selection;
+mod core;
+mod state;
+mod daemon;
+
+pub use daemon::{Error, run};

@@ -1,0 +1,204 @@
+use super::*;
+use crate::tracker::config::TrackedTorrent;
+use boottorrent_swarm::announce::Event;
+use boottorrent_swarm::{Mac, PeerId};
+use std::time::Duration;
+
+const HASH: InfoHash = InfoHash([0xaa; 20]);
+const SEED: &str = "10.0.0.1:6881";
+
+fn tracker() -> Tracker {
+    let mut tracker = Tracker::new([7; 32], 1);
+    let unreadable = tracker.configure(TrackerConfig {
+        interval_seconds: 10,
+        seeds: vec![SEED.parse().unwrap()],
+        torrents: vec![
+            TrackedTorrent { info_hash: HASH.to_string(), name: "debian".into() },
+            TrackedTorrent { info_hash: "xyz".into(), name: "broken".into() },
+        ],
+    });
+    assert_eq!(unreadable, ["xyz"]);
+    tracker
+}
+
+fn node(n: u8) -> SocketAddrV4 {
+    SocketAddrV4::new([10, 0, 1, n].into(), 40000)
+}
+
+fn told(n: u8, left: u64, event: Event) -> Announce {
+    Announce {
+        info_hash: HASH,
+        peer_id: PeerId::for_node(Mac([2, 0, 0, 0, 0, n])),
+        downloaded: 0,
+        left,
+        uploaded: 0,
+        event,
+        address: Some([1, 2, 3, 4].into()),
+        key: 0,
+        want: None,
+        port: 6881,
+    }
+}
+
+fn ask(
+    tracker: &mut Tracker,
+    now: Time,
+    from: SocketAddrV4,
+    request: &Request,
+) -> (Option<Response>, Result<(), Oddity>) {
+    let (mut datagram, mut out) = (vec![], vec![]);
+    request.emit(&mut datagram);
+    let outcome = tracker.handle(now, from, &datagram, &mut out);
+    (Response::parse(&out), outcome)
+}
+
+fn announce(tracker: &mut Tracker, now: Time, from: SocketAddrV4, announce: Announce) -> Response {
+    let Some(Response::Connect { transaction: 5, connection }) =
+        ask(tracker, now, from, &Request::Connect { transaction: 5 }).0
+    else {
+        panic!("no connection")
+    };
+    ask(tracker, now, from, &Request::Announce { connection, transaction: 6, announce }).0.unwrap()
+}
+
+fn peers(response: &Response) -> Vec<String> {
+    let Response::Announce { peers, .. } = response else { panic!("{response:?}") };
+    let mut peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
+    peers.sort();
+    peers
+}
+
+#[test]
+fn nodes_learn_of_the_seed_and_of_one_another_by_their_packets_source() {
+    let (mut t, now) = (tracker(), Time(1));
+    let first = announce(&mut t, now, node(1), told(1, 100, Event::Started));
+    assert_eq!(peers(&first), [SEED]);
+    let second = announce(&mut t, now, node(2), told(2, 100, Event::Started));
+    assert_eq!(peers(&second), [SEED, "10.0.1.1:6881"]);
+    assert!(matches!(second, Response::Announce { interval_s: 10, leechers: 2, seeders: 1, .. }));
+    // A complete peer is told of those that need it only.
+    let done = announce(&mut t, now, node(2), told(2, 0, Event::Completed));
+    assert_eq!(peers(&done), ["10.0.1.1:6881"]);
+    assert_eq!(peers(&announce(&mut t, now, node(3), told(3, 0, Event::None))), ["10.0.1.1:6881"]);
+    let third = announce(&mut t, now, node(1), told(1, 50, Event::None));
+    assert_eq!(peers(&third), [SEED, "10.0.1.2:6881", "10.0.1.3:6881"]);
+    announce(&mut t, now, node(2), told(2, 0, Event::Stopped));
+    let fourth = announce(&mut t, now, node(1), told(1, 50, Event::None));
+    assert_eq!(peers(&fourth), [SEED, "10.0.1.3:6881"]);
+}
+
+#[test]
+fn only_the_catalogs_torrents_are_tracked() {
+    let (mut t, now) = (tracker(), Time(1));
+    let foreign = Announce { info_hash: InfoHash([1; 20]), ..told(1, 1, Event::Started) };
+    let Response::Error { transaction: 6, message } = announce(&mut t, now, node(1), foreign) else {
+        panic!("served")
+    };
+    assert_eq!(message, b"this tracker does not serve that torrent");
+    assert_eq!(t.torrents.peers(), 0);
+}
+
+#[test]
+fn without_a_proved_address_nothing_is_kept() {
+    let (mut t, now) = (tracker(), Time(1));
+    let request =
+        Request::Announce { connection: 1234, transaction: 9, announce: told(1, 1, Event::Started) };
+    let (answer, outcome) = ask(&mut t, now, node(1), &request);
+    assert_eq!(outcome, Err(Oddity::StaleConnection));
+    assert!(matches!(answer, Some(Response::Error { transaction: 9, .. })));
+    let mut out = vec![];
+    for junk in [&b""[..], b"x", &[0; 16], &[0xff; 98]] {
+        assert_eq!(t.handle(now, node(1), junk, &mut out), Err(Oddity::Malformed));
+    }
+    assert!(out.is_empty());
+    assert_eq!(t.torrents.peers(), 0);
+}
+
+#[test]
+fn silent_nodes_are_forgotten_and_others_later() {
+    let mut t = tracker();
+    let start = Time(0);
+    announce(&mut t, start, node(1), told(1, 100, Event::Started));
+    let aria = Announce { peer_id: PeerId(*b"A2-1-36-0-abcdefghij"), ..told(2, 100, Event::Started) };
+    announce(&mut t, start, node(2), aria);
+    t.expire(start + Duration::from_secs(35));
+    assert_eq!(t.torrents.peers(), 2);
+    t.expire(start + Duration::from_secs(36));
+    assert_eq!(t.torrents.peers(), 1);
+    t.expire(start + Duration::from_secs(901));
+    assert_eq!((t.torrents.peers(), t.counters.expired), (0, 2));
+}
+
+#[test]
+fn a_node_that_starts_anew_replaces_itself() {
+    let (mut t, now) = (tracker(), Time(1));
+    announce(&mut t, now, node(1), told(1, 100, Event::Started));
+    announce(&mut t, now, node(1), Announce { port: 7000, ..told(1, 100, Event::Started) });
+    assert_eq!(t.torrents.peers(), 1);
+    assert_eq!(peers(&announce(&mut t, now, node(2), told(2, 9, Event::Started))), [SEED, "10.0.1.1:7000"]);
+}
+
+#[test]
+fn wishes_are_bounded() {
+    let (mut t, now) = (tracker(), Time(1));
+    for port in 1..=400 {
+        let peer_id = PeerId(*b"-XX0000-abcdefghijkl");
+        let mut id = peer_id;
+        id.0[18..].copy_from_slice(&u16::to_be_bytes(port));
+        announce(&mut t, now, node(1), Announce { port, peer_id: id, ..told(1, 1, Event::Started) });
+    }
+    for (want, got) in [(None, 50), (Some(0), 0), (Some(1), 1), (Some(7), 7), (Some(100_000), MAX_PEERS)] {
+        let answer = announce(&mut t, now, node(2), Announce { want, ..told(2, 1, Event::None) });
+        assert_eq!(peers(&answer).len(), got, "{want:?}");
+        let mut out = vec![];
+        answer.emit(&mut out);
+        assert!(out.len() <= 1472);
+    }
+}
+
+#[test]
+fn one_address_cannot_take_everything() {
+    let (mut t, now) = (tracker(), Time(1));
+    let mut refused = 0;
+    for port in 1..=1100 {
+        let mut id = PeerId(*b"-XX0000-abcdefghijkl");
+        id.0[18..].copy_from_slice(&u16::to_be_bytes(port));
+        let answer =
+            announce(&mut t, now, node(1), Announce { port, peer_id: id, ..told(1, 1, Event::Started) });
+        refused += usize::from(matches!(answer, Response::Error { .. }));
+    }
+    assert_eq!((refused, t.torrents.peers()), (1100 - 1024, 1024));
+    assert_eq!(peers(&announce(&mut t, now, node(2), told(2, 1, Event::Started))).len(), 50);
+}
+
+#[test]
+fn scrapes_count() {
+    let (mut t, now) = (tracker(), Time(1));
+    announce(&mut t, now, node(1), told(1, 100, Event::Started));
+    announce(&mut t, now, node(1), told(1, 0, Event::Completed));
+    announce(&mut t, now, node(2), told(2, 100, Event::Started));
+    let Some(Response::Connect { connection, .. }) =
+        ask(&mut t, now, node(3), &Request::Connect { transaction: 1 }).0
+    else {
+        panic!()
+    };
+    let hashes = vec![HASH, InfoHash([0; 20])];
+    let answer = ask(&mut t, now, node(3), &Request::Scrape { connection, transaction: 2, hashes }).0;
+    let Some(Response::Scrape { torrents, .. }) = answer else { panic!() };
+    assert_eq!((torrents[0].seeders, torrents[0].completed, torrents[0].leechers), (2, 1, 1));
+    assert_eq!((torrents[1].seeders, torrents[1].leechers), (0, 0));
+}
+
+#[test]
+fn a_new_configuration_keeps_the_peers_of_what_stays() {
+    let (mut t, now) = (tracker(), Time(1));
+    announce(&mut t, now, node(1), told(1, 100, Event::Started));
+    let torrents = [InfoHash([0xbb; 20]), HASH]
+        .map(|hash| TrackedTorrent { info_hash: hash.to_string(), name: "x".into() })
+        .to_vec();
+    let config = TrackerConfig { torrents, ..TrackerConfig::default() };
+    assert!(t.configure(config).is_empty());
+    assert_eq!(t.torrents.peers(), 1);
+    t.configure(TrackerConfig::default());
+    assert_eq!(t.torrents.peers(), 0);
+}
