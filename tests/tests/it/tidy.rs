@@ -109,7 +109,8 @@ fn files_have_a_head_and_one_job() {
         if lines > MAX_LINES {
             wrong.push(format!("{path}: {lines} lines: more than {MAX_LINES} is two jobs, split it"));
         }
-        if !text.starts_with("//!") {
+        // A tests.rs is the rest of the file beside it, whose head stands there.
+        if !text.starts_with("//!") && !path.ends_with("/tests.rs") {
             wrong.push(format!(
                 "{path}: begin with two or three lines (//!) on what it decides and never does"
             ));
@@ -231,4 +232,53 @@ fn the_readmes_commands_exist() {
     assert!(seen >= 3, "README.md names test, demo and bench");
     let ci = read(&root().join(".ci/run"));
     assert!(ci.contains("make test"), ".ci/run calls make test and nothing else");
+}
+
+/// What stands between the quotes that follow `before`, wherever that occurs.
+fn quoted_after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
+    text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+#[test]
+fn the_pages_know_every_key_and_option() {
+    let page = read(&root().join("man/boottorrent.toml.5"));
+    let table = read(&root().join("masterd/src/dhcp/options/table.rs"));
+    let mut wrong = Vec::new();
+    let rows: Vec<&str> = table.lines().filter(|l| l.trim_start().starts_with("known(")).collect();
+    assert!(rows.len() > 80, "the table of options has another form now");
+    for row in rows.iter().filter(|r| !r.contains("Protocol(")) {
+        let name = row.split('"').nth(1).unwrap();
+        if !page.contains(&format!(" Ta {name} Ta ")) {
+            wrong.push(format!("man/boottorrent.toml.5 lacks the DHCP option {name}"));
+        }
+    }
+    let os_page = read(&root().join("man/os.toml.5"));
+    let mut keys = 0;
+    for (source, page, name) in [
+        ("general", &page, "boottorrent.toml"),
+        ("dhcp", &page, "boottorrent.toml"),
+        ("nodes", &page, "boottorrent.toml"),
+        ("os", &os_page, "os.toml"),
+    ] {
+        let text = read(&root().join(format!("masterd/src/site/{source}.rs")));
+        for read in [
+            ">(\"",
+            "get_bool(\"",
+            "get_port(\"",
+            "get_entries(\"",
+            "read_options(&section, \"",
+            "path_of(&section, \"",
+        ] {
+            for key in quoted_after(&text, read) {
+                keys += 1;
+                if !page.contains(&format!(".It Ic {key}\n")) {
+                    wrong.push(format!(
+                        "man/{name}.5 lacks the key \"{key}\" of masterd/src/site/{source}.rs"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(keys >= 25, "the walk found only {keys} keys");
+    report(wrong);
 }
