@@ -18,3 +18,5 @@ pub mod os;
 pub mod board;
 pub mod room;
 pub mod straight;
+pub mod interrupt;
+pub mod demo;

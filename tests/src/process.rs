@@ -8,7 +8,22 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Children that nobody has waited for yet, for an end that runs no destructors.
+static LIVING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn living() -> MutexGuard<'static, Vec<Pid>> {
+    LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every child; their memory, and a container's processes with it, goes in a moment of its own.
+pub(crate) fn kill_all() {
+    for pid in living().drain(..) {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+}
 
 /// After SIGTERM a program has this long before SIGKILL.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -108,7 +123,9 @@ impl<'a> Launch<'a> {
             status: error.to_string(),
             output: String::new(),
         })?;
-        Ok(Process { child, line, log: self.log })
+        let process = Process { child, line, log: self.log };
+        living().push(process.pid());
+        Ok(process)
     }
 }
 
@@ -183,6 +200,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
+        let pid = self.pid();
+        living().retain(|other| *other != pid);
     }
 }
 

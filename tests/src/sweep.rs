@@ -1,13 +1,17 @@
 //! Cleans up after runs that were killed: namespaces, mounts, control groups and folders whose name carries a dead pid.
 //! Never touches what belongs to a living run, and never ends a process.
 
-use crate::process::{read_text, run};
+use crate::clock::wait_for;
+use crate::process::{self, read_text, run};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// First part of every name that the lab gives to something the kernel keeps.
 pub(crate) const PREFIX: &str = "btlab";
 /// Folder of the labs' own folders: sockets, logs, the master's overlay.
 pub(crate) const RUNS: &str = "/tmp/btlab";
+
+const LAST_PROCESSES: Duration = Duration::from_secs(10);
 
 /// Where systemd and its containers expect a control group of their own, by hierarchy; unified alone on newer systems.
 pub(crate) fn hierarchies() -> Vec<PathBuf> {
@@ -33,9 +37,16 @@ pub fn leftovers() {
     remove(&is_dead);
 }
 
-/// Removes all that this process made: for an end that runs no destructors.
+/// Ends and removes all that this process made: for an end that runs no destructors.
 pub fn own() {
-    remove(&|name| owner(name) == Some(std::process::id()));
+    let is_own = |name: &str| owner(name) == Some(std::process::id());
+    process::kill_all();
+    // A control group can only go once the last process of a container is gone.
+    let _ = wait_for("the end of the lab's processes", LAST_PROCESSES, || {
+        remove(&is_own);
+        let groups: Vec<String> = hierarchies().iter().flat_map(|path| names(path)).collect();
+        if groups.iter().any(|name| is_own(name)) { Err(String::new()) } else { Ok(()) }
+    });
 }
 
 fn remove(condemned: &dyn Fn(&str) -> bool) {
