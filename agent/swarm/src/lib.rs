@@ -12,7 +12,6 @@ extern crate std;
 mod names;
 mod time;
 mod rng;
-mod limits;
 
 pub mod bencode;
 pub mod metainfo;
@@ -23,7 +22,14 @@ pub mod record;
 pub mod bitfield;
 pub mod wire;
 pub mod announce;
+mod limits;
+mod pieces;
+mod peers;
+mod dial;
+mod picker;
+mod upload;
 pub mod swarm;
 
 pub use names::{InfoHash, Mac, PeerId};
+pub use rng::Rng;
 pub use time::Time;

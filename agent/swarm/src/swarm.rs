@@ -2,29 +2,112 @@
 //! Decides who is asked and who is served; never touches payload, sockets or a clock.
 
 mod contract;
+mod links;
+mod messages;
+mod download;
+mod serve;
+mod chores;
 
 pub use contract::{Admit, CloseReason, Config, Conn, Have, Input, Limits, Output, PeerStat, Progress};
 
 use crate::Time;
+use crate::announce::Event;
+use crate::bitfield::Bitfield;
+use crate::dial::Book;
+use crate::peers::Peers;
+use crate::picker::Picker;
+use crate::pieces::Pieces;
+use crate::rng::Rng;
+use crate::upload::Uploads;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use chores::Tracker;
 
 /// One torrent on one peer.
 #[derive(Debug)]
 pub struct Swarm {
-    outputs: VecDeque<Output>,
     config: Config,
+    now: Time,
+    rng: Rng,
+    outputs: VecDeque<Output>,
+    peers: Peers,
+    pieces: Pieces,
+    picker: Picker,
+    uploads: Uploads,
+    book: Book,
+    tracker: Tracker,
+    departed: Vec<PeerStat>,
+    pieces_failed: u32,
+    stopped: bool,
+    /// Links that found nothing to fetch may find something now.
+    look_again: bool,
+    /// The next look at all timers.
+    chores_at: Time,
+    /// HAVEs wait until then.
+    haves_at: Option<Time>,
+    /// A slow receiver stops to count as active then.
+    uploads_at: Option<Time>,
 }
 
 impl Swarm {
     #[must_use]
     pub fn new(now: Time, config: Config) -> Swarm {
-        let _ = now;
-        Swarm { outputs: VecDeque::new(), config }
+        let geometry = config.geometry;
+        let have = match &config.have {
+            Have::None => Bitfield::none(&geometry),
+            Have::All => Bitfield::all(&geometry),
+            Have::Some(bits) => {
+                Bitfield::parse(bits.as_bytes(), &geometry).unwrap_or(Bitfield::none(&geometry))
+            }
+        };
+        let mut book = Book::default();
+        config.master.iter().for_each(|addr| book.learn(now, *addr, true));
+        if let Some(own) = config.own {
+            book.leave(own);
+        }
+        let mut swarm = Swarm {
+            now,
+            rng: Rng::new(config.seed),
+            outputs: VecDeque::new(),
+            peers: Peers::new(),
+            pieces: Pieces::new(geometry, have),
+            picker: Picker::new(&geometry),
+            uploads: Uploads::new(geometry, config.limits.active_uploads),
+            book,
+            tracker: Tracker::new(now),
+            departed: Vec::new(),
+            pieces_failed: 0,
+            stopped: false,
+            look_again: false,
+            chores_at: now,
+            haves_at: None,
+            uploads_at: None,
+            config,
+        };
+        swarm.announce(Event::Started);
+        swarm.dial();
+        swarm
     }
 
-    /// Takes in what has happened.
+    /// Takes in what has happened; `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input<'_>) {
-        let _ = (now, input);
+        self.now = self.now.max(now);
+        match input {
+            Input::Connected { conn, peer, outgoing } => self.connected(conn, peer, outgoing),
+            Input::DialFailed { peer } => self.dial_failed(peer),
+            Input::Handshake { conn, handshake } => self.handshake(conn, handshake),
+            Input::Message { conn, message } => self.message(conn, message),
+            Input::Block { conn, block } => self.block(conn, block),
+            Input::Discarded { conn, block } => self.discarded(conn, block),
+            Input::Room { conn, bytes } => self.room(conn, bytes),
+            Input::Closed { conn } => self.closed(conn),
+            Input::Verified { piece, ok } => self.verified(piece, ok),
+            Input::Peers { peers, interval_s } => self.told_peers(peers, interval_s),
+            Input::AnnounceFailed => self.announce_failed(),
+            Input::Tick => {}
+            Input::Stop => self.stop(),
+        }
+        self.timers();
     }
 
     /// The next thing to do; ask until `None` after each round of inputs.
@@ -35,33 +118,62 @@ impl Swarm {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn wake_at(&self) -> Option<Time> {
-        None
+        if self.stopped {
+            return None;
+        }
+        [Some(self.chores_at), self.haves_at, self.uploads_at].into_iter().flatten().min()
     }
 
-    /// Asked when the header of a piece message has been read, before its payload.
-    pub fn admit_block(&mut self, conn: Conn, index: u32, begin: u32, length: u32) -> Admit {
-        let _ = (conn, self.config.geometry.claim(index, begin, length));
-        Admit::Close
-    }
-
+    /// Everything is there and verified.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        false
+        self.pieces.is_complete()
     }
 
     #[must_use]
     pub fn progress(&self) -> Progress {
-        Progress::default()
+        let (mut bytes_in, mut bytes_out, mut duplicates) = (0, 0, 0);
+        for stat in self.peer_stats() {
+            bytes_in += stat.bytes_in;
+            bytes_out += stat.bytes_out;
+            duplicates += stat.duplicates;
+        }
+        let linked = self.peers.values().filter(|p| p.peer_id.is_some()).count();
+        Progress {
+            pieces_done: self.pieces.have().count(),
+            pieces: self.config.geometry.pieces(),
+            bytes_total: self.config.geometry.total(),
+            bytes_left: self.pieces.left(),
+            bytes_in,
+            bytes_out,
+            duplicates,
+            pieces_failed: self.pieces_failed,
+            peers_connected: u32::try_from(linked).unwrap_or(u32::MAX),
+            peers_known: u32::try_from(self.book.len()).unwrap_or(u32::MAX),
+        }
     }
 
     /// Every peer that gave or took, the departed ones too.
     pub fn peer_stats(&self) -> impl Iterator<Item = PeerStat> + '_ {
-        core::iter::empty()
+        self.departed.iter().copied().chain(self.peers.values().map(links::stat))
     }
 
-    /// Nobody that we are linked to needs anything that we have.
+    /// What is verified.
+    #[must_use]
+    pub fn have(&self) -> &Bitfield {
+        self.pieces.have()
+    }
+
+    /// Nobody that we are linked to needs anything from us.
     #[must_use]
     pub fn lonely(&self) -> bool {
-        true
+        self.peers.values().all(|p| p.peer_id.is_none() || p.is_complete() || p.is_master)
+    }
+
+    fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! One linked peer: what it said, what we asked it for, what it asked us for.
+//! Decides how many requests a link should hold; never which.
+
+use crate::PeerId;
+use crate::Time;
+use crate::bitfield::Bitfield;
+use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE};
+use crate::metainfo::{BLOCK, Block, Geometry, Piece};
+use crate::pieces::Who;
+use crate::swarm::Conn;
+use crate::upload::Queue;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+/// The links of one torrent, in the order of their numbers, so that a run replays.
+pub(crate) type Peers = BTreeMap<Conn, Peer>;
+
+/// A request under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) block: Block,
+    pub(crate) sent: Time,
+    /// Not cancelled: BEP 6 owes an answer either way.
+    pub(crate) live: bool,
+    /// Its payload is being read.
+    pub(crate) arriving: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// The other end of the socket.
+    pub(crate) remote: SocketAddrV4,
+    /// Where it listens, once known.
+    pub(crate) listens: Option<SocketAddrV4>,
+    pub(crate) outgoing: bool,
+    pub(crate) is_master: bool,
+    pub(crate) since: Time,
+    /// Set by its handshake; before that nothing else is taken.
+    pub(crate) peer_id: Option<PeerId>,
+    pub(crate) fast: bool,
+    pub(crate) extended: bool,
+
+    pub(crate) have: Bitfield,
+    /// Bitfield, have-all or have-none has come, or a first HAVE: no second one is taken.
+    pub(crate) have_told: bool,
+    pub(crate) upload_only: bool,
+    /// Pieces that it has and we lack.
+    pub(crate) useful: u32,
+    pub(crate) choking: bool,
+    pub(crate) interested: bool,
+    /// We told it that we are interested.
+    pub(crate) wooed: bool,
+
+    pub(crate) requests: VecDeque<Pending>,
+    pub(crate) live: u32,
+    /// Pieces that this link fetches, in the order begun.
+    pub(crate) claims: Vec<Piece>,
+    pub(crate) depth: Depth,
+    pub(crate) reqq: u32,
+    pub(crate) snubbed: bool,
+    /// Nothing is asked before: it rejected requests.
+    pub(crate) paused_until: Time,
+    /// The last block, or the first request after a calm.
+    pub(crate) progress: Time,
+    /// The picker found nothing; set back when a piece appears that may suit.
+    pub(crate) exhausted: bool,
+
+    pub(crate) queue: Queue,
+    pub(crate) room: i64,
+    /// HAVEs that wait for company.
+    pub(crate) haves: Vec<Piece>,
+    pub(crate) last_in: Time,
+    pub(crate) last_out: Time,
+
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) duplicates: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(now: Time, remote: SocketAddrV4, outgoing: bool, geometry: &Geometry) -> Peer {
+        Peer {
+            remote,
+            listens: outgoing.then_some(remote),
+            outgoing,
+            is_master: false,
+            since: now,
+            peer_id: None,
+            fast: false,
+            extended: false,
+            have: Bitfield::none(geometry),
+            have_told: false,
+            upload_only: false,
+            useful: 0,
+            choking: true,
+            interested: false,
+            wooed: false,
+            requests: VecDeque::new(),
+            live: 0,
+            claims: Vec::new(),
+            depth: Depth::new(now),
+            reqq: FOREIGN_QUEUE,
+            snubbed: false,
+            paused_until: now,
+            progress: now,
+            exhausted: false,
+            queue: Queue::default(),
+            room: 0,
+            haves: Vec::new(),
+            last_in: now,
+            last_out: now,
+            bytes_in: 0,
+            bytes_out: 0,
+            duplicates: 0,
+        }
+    }
+
+    pub(crate) fn who(&self) -> Option<Who> {
+        Some(Who { addr: self.listens.unwrap_or(self.remote), peer_id: self.peer_id? })
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.have.is_all() || self.upload_only
+    }
+
+    /// Who has least is served first; among equals who was given least.
+    pub(crate) fn wealth(&self) -> (u32, u64) {
+        (self.have.count(), self.bytes_out)
+    }
+
+    pub(crate) fn find(&self, block: Block) -> Option<usize> {
+        self.requests.iter().position(|r| r.block == block)
+    }
+
+    /// Takes an answered or void request out.
+    pub(crate) fn settle(&mut self, at: usize) -> Option<Pending> {
+        let request = self.requests.remove(at)?;
+        self.live -= u32::from(request.live);
+        Some(request)
+    }
+
+    /// Requests that may be sent now.
+    pub(crate) fn appetite(&self, depth_max: u32) -> u32 {
+        let waiting = u32::try_from(self.requests.len()).unwrap_or(u32::MAX);
+        let depth = self.depth.blocks(depth_max);
+        depth.saturating_sub(self.live).min(self.reqq.saturating_sub(waiting))
+    }
+
+    /// A block whose payload has begun to arrive.
+    pub(crate) fn arriving(&self) -> Option<Block> {
+        self.requests.iter().find(|r| r.arriving).map(|r| r.block)
+    }
+}
+
+/// How far ahead to ask: bandwidth times delay, found by asking for twice what came in a round trip.
+#[derive(Debug)]
+pub(crate) struct Depth {
+    blocks: u32,
+    /// The shortest time between a request and its block: the delay without our own queue.
+    delay: Duration,
+    since: Time,
+    bytes: u64,
+}
+
+/// A delay that is never believed to be shorter: it covers the drivers' batches and the scheduler of a busy host.
+const DELAY_MIN: Duration = Duration::from_millis(10);
+const DELAY_MAX: Duration = Duration::from_millis(300);
+/// Bytes are counted over at least this long before they are called a rate.
+const WINDOW: Duration = Duration::from_millis(20);
+
+impl Depth {
+    fn new(now: Time) -> Depth {
+        Depth { blocks: DEPTH_MIN, delay: DELAY_MAX, since: now, bytes: 0 }
+    }
+
+    pub(crate) fn blocks(&self, max: u32) -> u32 {
+        self.blocks.clamp(DEPTH_MIN.min(max), max)
+    }
+
+    /// The link asks again after a calm: silence must not count as a low rate.
+    pub(crate) fn restart(&mut self, now: Time) {
+        (self.since, self.bytes) = (now, 0);
+    }
+
+    /// The peer stalled, or rejected: begin again.
+    pub(crate) fn shrink(&mut self, now: Time) {
+        self.blocks = DEPTH_MIN;
+        self.restart(now);
+    }
+
+    /// A block has come that was asked for at `asked`.
+    pub(crate) fn grow(&mut self, now: Time, asked: Time, bytes: u32) {
+        self.delay = self.delay.min(now.since(asked)).max(DELAY_MIN);
+        self.bytes += u64::from(bytes);
+        let window = now.since(self.since);
+        if window < WINDOW {
+            return;
+        }
+        let per_second = u128::from(self.bytes) * 1_000_000 / window.as_micros().max(1);
+        let in_flight = per_second * self.delay.as_micros() / 1_000_000 / u128::from(BLOCK);
+        let want = u32::try_from(2 * in_flight).unwrap_or(u32::MAX).saturating_add(DEPTH_MIN);
+        // Up at once, since a short queue costs bandwidth; down slowly, since a burst may have ended only for a turn.
+        self.blocks = if want >= self.blocks { want } else { (self.blocks * 7 + want) / 8 };
+        self.blocks = self.blocks.min(crate::limits::DEPTH_MAX);
+        self.restart(now);
+    }
+}

@@ -1,0 +1,102 @@
+//! Which piece a link fetches next: rarest first with random ties, started ones before new ones, never in order.
+//! Decides by what peers have; never how many requests are under way.
+
+use crate::bitfield::Bitfield;
+use crate::limits::MAX_OWNERS;
+use crate::metainfo::{Geometry, Piece};
+use crate::pieces::{OpenPiece, Pieces, Take};
+use crate::rng::Rng;
+use crate::swarm::Conn;
+use alloc::vec::Vec;
+
+/// How many linked peers have each piece.
+#[derive(Debug)]
+pub(crate) struct Picker {
+    copies: Vec<u16>,
+}
+
+impl Picker {
+    pub(crate) fn new(geometry: &Geometry) -> Picker {
+        Picker { copies: alloc::vec![0; geometry.pieces() as usize] }
+    }
+
+    pub(crate) fn appeared(&mut self, piece: Piece) {
+        if let Some(n) = self.copies.get_mut(piece.index() as usize) {
+            *n = n.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn vanished(&mut self, piece: Piece) {
+        if let Some(n) = self.copies.get_mut(piece.index() as usize) {
+            *n = n.saturating_sub(1);
+        }
+    }
+
+    /// The next piece for a link whose peer has `theirs`; `may_solo` tells whether it is one to fetch a suspected
+    /// piece alone.
+    pub(crate) fn choose(
+        &self,
+        pieces: &Pieces,
+        theirs: &Bitfield,
+        conn: Conn,
+        may_solo: impl Fn(&OpenPiece) -> bool,
+        rng: &mut Rng,
+    ) -> Option<(Piece, Take)> {
+        if let Some(piece) = self.started(pieces, theirs, &may_solo) {
+            return Some((piece, Take::First));
+        }
+        if let Some(piece) = self.rarest(pieces, theirs, rng) {
+            return Some((piece, Take::First));
+        }
+        endgame(pieces, theirs, conn).map(|piece| (piece, Take::Shared))
+    }
+
+    /// A piece that somebody began and left: the fullest, so that it can be passed on soonest.
+    fn started(
+        &self,
+        pieces: &Pieces,
+        theirs: &Bitfield,
+        may_solo: impl Fn(&OpenPiece) -> bool,
+    ) -> Option<Piece> {
+        pieces
+            .opened()
+            .filter(|(p, o)| o.owners.is_empty() && theirs.has(*p) && (!o.solo || may_solo(o)))
+            .max_by_key(|(_, o)| o.stored())
+            .map(|(p, _)| p)
+    }
+
+    fn rarest(&self, pieces: &Pieces, theirs: &Bitfield, rng: &mut Rng) -> Option<Piece> {
+        let mut best = None;
+        let mut fewest = u16::MAX;
+        let mut ties = 0;
+        for &piece in pieces.wanted().iter().filter(|p| theirs.has(**p)) {
+            let copies = self.copies.get(piece.index() as usize).copied().unwrap_or(0);
+            if copies < fewest || best.is_none() {
+                (best, fewest, ties) = (Some(piece), copies, 1);
+            } else if copies == fewest {
+                ties += 1;
+                if rng.below(ties) == 0 {
+                    best = Some(piece);
+                }
+            }
+        }
+        best
+    }
+}
+
+/// When everything is asked for somewhere: help with the piece that has most left, two links a piece at most.
+fn endgame(pieces: &Pieces, theirs: &Bitfield, conn: Conn) -> Option<Piece> {
+    if !pieces.wanted().is_empty() {
+        return None;
+    }
+    pieces
+        .opened()
+        .filter(|(p, o)| {
+            theirs.has(*p) && !o.solo && o.owners.len() < MAX_OWNERS && !o.owners.contains(&conn)
+        })
+        .max_by_key(|(_, o)| o.missing())
+        .map(|(p, _)| p)
+}
+
+#[cfg(test)]
+mod tests;

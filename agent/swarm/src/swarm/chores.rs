@@ -1,0 +1,123 @@
+//! All that time brings about: snubs, keep-alives, dials, announces. Decides nothing that no clock decides.
+
+use super::{CloseReason, Conn, Output, Swarm};
+use crate::Time;
+use crate::announce::Event;
+use crate::limits::{
+    ANNOUNCE_MAX, ANNOUNCE_RETRY, CHORES_BUSY, CHORES_IDLE, FEW_PEERS, IDLE, KEEP_ALIVE, MAX_DIALS, SILENT,
+};
+use crate::wire::OwnedMessage;
+use alloc::vec::Vec;
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+/// When the tracker hears of us again.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    interval: Duration,
+    next: Time,
+    asked: Time,
+    /// An answer is awaited.
+    busy: bool,
+}
+
+impl Tracker {
+    pub(super) fn new(now: Time) -> Tracker {
+        Tracker { interval: ANNOUNCE_MAX, next: now, asked: now, busy: false }
+    }
+}
+
+impl Swarm {
+    /// Runs whatever is due.
+    pub(super) fn timers(&mut self) {
+        if self.stopped {
+            return;
+        }
+        if core::mem::take(&mut self.look_again) {
+            self.wake_pickers();
+        }
+        if self.haves_at.is_some_and(|t| t <= self.now) {
+            self.flush_all_haves();
+        }
+        if self.uploads_at.is_some_and(|t| t <= self.now) {
+            self.serve();
+        }
+        if self.chores_at <= self.now {
+            let wait = if self.pieces.is_complete() { CHORES_IDLE } else { CHORES_BUSY };
+            self.chores_at = self.now + wait;
+            self.look_at_links();
+            self.reannounce();
+            self.dial();
+        }
+    }
+
+    fn look_at_links(&mut self) {
+        let links: Vec<Conn> = self.peers.keys().copied().collect();
+        for conn in links {
+            let Some(peer) = self.peers.get(&conn) else { continue };
+            if peer.peer_id.is_none() && self.now.since(peer.since) >= SILENT {
+                self.close(conn, CloseReason::Stalled);
+            } else if self.now.since(peer.last_in) >= IDLE {
+                self.close(conn, CloseReason::Idle);
+            } else if self.is_stalled(conn) {
+                self.snub(conn);
+            } else if peer.peer_id.is_some() && self.now.since(peer.last_out) >= KEEP_ALIVE {
+                self.send(conn, OwnedMessage::KeepAlive);
+            }
+            self.pump(conn);
+        }
+    }
+
+    /// Looks for links: the masters always, others while there are too few. Who is complete waits to be found.
+    pub(super) fn dial(&mut self) {
+        if self.pieces.is_complete() || self.stopped {
+            return;
+        }
+        let links = self.peers.len();
+        let mut under_way = self.book.dialling();
+        while under_way < MAX_DIALS {
+            let enough = links + under_way >= self.config.target as usize;
+            let Some(peer) = self.book.due(self.now, enough, &mut self.rng) else { return };
+            under_way += 1;
+            self.push(Output::Dial { peer });
+        }
+    }
+
+    pub(super) fn told_peers(&mut self, peers: &[SocketAddrV4], interval_s: u32) {
+        if interval_s > 0 {
+            self.tracker.interval = Duration::from_secs(u64::from(interval_s)).min(ANNOUNCE_MAX);
+            self.tracker.next = self.now + self.tracker.interval;
+            self.tracker.busy = false;
+        }
+        for addr in peers.iter().filter(|a| Some(**a) != self.config.own && a.port() != 0) {
+            self.book.learn(self.now, *addr, false);
+        }
+        self.dial();
+    }
+
+    pub(super) fn announce_failed(&mut self) {
+        self.tracker.busy = false;
+        self.tracker.next = self.now + ANNOUNCE_RETRY;
+    }
+
+    fn reannounce(&mut self) {
+        let lonesome = !self.pieces.is_complete()
+            && self.shaken() < FEW_PEERS
+            && self.now.since(self.tracker.asked) >= ANNOUNCE_RETRY;
+        if !self.tracker.busy && (self.now >= self.tracker.next || lonesome) {
+            self.announce(Event::None);
+        }
+    }
+
+    pub(super) fn announce(&mut self, event: Event) {
+        self.tracker.busy = true;
+        self.tracker.asked = self.now;
+        let left = self.pieces.left();
+        let (mut uploaded, mut downloaded) = (0, 0);
+        for stat in self.peer_stats() {
+            uploaded += stat.bytes_out;
+            downloaded += stat.bytes_in;
+        }
+        self.push(Output::Announce { event, left, uploaded, downloaded });
+    }
+}

@@ -1,0 +1,329 @@
+//! What we fetch: requests out, blocks in, pieces checked. Decides whom a false piece is blamed on.
+
+use super::{Admit, CloseReason, Conn, Output, Swarm};
+use crate::announce::Event;
+use crate::limits::{MAX_SUSPICIONS, SNUB};
+use crate::metainfo::{Block, Piece};
+use crate::peers::Pending;
+use crate::pieces::{Take, Who};
+use crate::wire::{BlockClaim, OwnedMessage};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A peer that rejects is asked again after this.
+const REJECT_PAUSE: Duration = Duration::from_millis(250);
+
+impl Swarm {
+    /// Asked when the header of a piece message has been read, before its payload.
+    pub fn admit_block(&mut self, conn: Conn, index: u32, begin: u32, length: u32) -> Admit {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Admit::Close };
+        let Some(block) = self.config.geometry.claim(index, begin, length) else {
+            self.close(conn, CloseReason::Protocol("a block outside the torrent"));
+            return Admit::Close;
+        };
+        peer.last_in = self.now;
+        let Some(request) = peer.find(block).and_then(|at| peer.requests.get_mut(at)) else {
+            if peer.fast || peer.peer_id.is_none() {
+                self.close(conn, CloseReason::Protocol("a block that was not asked for"));
+                return Admit::Close;
+            }
+            // Without BEP 6 a block may have been under way when we cancelled it.
+            return Admit::Discard(block);
+        };
+        if self.pieces.begin(block, conn) {
+            request.arriving = true;
+            Admit::Store(block)
+        } else {
+            Admit::Discard(block)
+        }
+    }
+
+    /// The block has been written.
+    pub(super) fn block(&mut self, conn: Conn, block: Block) {
+        let Some(request) = self.answered(conn, block) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(who) = peer.who() else { return };
+        peer.bytes_in += u64::from(block.length);
+        peer.depth.grow(self.now, request.sent, block.length);
+        if let Some(stored) = self.pieces.store(block, conn, who) {
+            if let Some(other) = stored.other {
+                self.cancel(other, block);
+            }
+            if stored.whole {
+                self.fetched(block.piece);
+            }
+        }
+        self.pump(conn);
+    }
+
+    pub(super) fn discarded(&mut self, conn: Conn, block: Block) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.duplicates += u64::from(block.length);
+        }
+        if self.answered(conn, block).is_some() {
+            self.pieces.unask(block, conn);
+        }
+        self.pump(conn);
+    }
+
+    fn answered(&mut self, conn: Conn, block: Block) -> Option<Pending> {
+        let peer = self.peers.get_mut(&conn)?;
+        peer.last_in = self.now;
+        peer.progress = self.now;
+        peer.snubbed = false;
+        let at = peer.find(block)?;
+        peer.settle(at)
+    }
+
+    /// All blocks of a piece are here: nobody fetches it any longer, and it is hashed while it is hot.
+    fn fetched(&mut self, piece: Piece) {
+        let owners = self.pieces.get(piece).map(|o| o.owners.clone()).unwrap_or_default();
+        for conn in owners {
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.claims.retain(|p| *p != piece);
+            }
+        }
+        self.push(Output::Verify { piece });
+    }
+
+    /// Takes one request back. With BEP 6 an answer is still owed, so the request stays on the books.
+    fn cancel(&mut self, conn: Conn, block: Block) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(at) = peer.find(block) else { return };
+        match peer.requests.get_mut(at) {
+            Some(request) if request.arriving || !request.live => return,
+            Some(request) if peer.fast => {
+                request.live = false;
+                peer.live -= 1;
+            }
+            _ => {
+                peer.settle(at);
+            }
+        }
+        self.pieces.unask(block, conn);
+        self.send(conn, OwnedMessage::Cancel(BlockClaim::from(block)));
+        self.pump(conn);
+    }
+
+    pub(super) fn rejected(&mut self, conn: Conn, claim: BlockClaim) -> Result<(), &'static str> {
+        let block = self.config.geometry.claim(claim.index, claim.offset, claim.length);
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let at = block.and_then(|b| peer.find(b)).ok_or("a reject of nothing that was asked for")?;
+        let Some(request) = peer.settle(at) else { return Ok(()) };
+        if request.arriving {
+            return Err("a reject in the middle of its block");
+        }
+        self.pieces.unask(request.block, conn);
+        if request.live {
+            peer.depth.shrink(self.now);
+            peer.paused_until = self.now + REJECT_PAUSE;
+            self.disclaim(conn);
+        } else {
+            self.pump(conn);
+        }
+        Ok(())
+    }
+
+    /// The peer chokes us (only foreign ones do): what it does not owe an answer for is asked elsewhere.
+    pub(super) fn choked(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.choking = true;
+        if !peer.fast {
+            // BEP 3: requests are dropped by a choke; one whose payload is arriving is not.
+            let (keep, drop): (Vec<Pending>, Vec<Pending>) =
+                peer.requests.drain(..).partition(|r| r.arriving);
+            peer.requests.extend(keep);
+            peer.live = u32::from(peer.requests.iter().any(|r| r.live));
+            drop.into_iter().for_each(|r| self.pieces.unask(r.block, conn));
+        }
+        self.disclaim(conn);
+    }
+
+    /// The link fetches no piece any longer; others may.
+    fn disclaim(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let arriving = peer.arriving();
+        for piece in core::mem::take(&mut peer.claims) {
+            if arriving.is_some_and(|b| b.piece == piece) {
+                peer.claims.push(piece);
+            } else {
+                self.pieces.disown(piece, conn);
+            }
+        }
+        self.wake_pickers();
+    }
+
+    /// Something is to be had again: links for which nothing was left look once more.
+    pub(super) fn wake_pickers(&mut self) {
+        let idle: Vec<Conn> = self
+            .peers
+            .iter_mut()
+            .filter(|(_, p)| p.exhausted)
+            .map(|(c, p)| (*c, p.exhausted = false).0)
+            .collect();
+        idle.into_iter().for_each(|conn| self.pump(conn));
+    }
+
+    /// Asks for as much as the link should hold.
+    pub(super) fn pump(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.choking || peer.useful == 0 || self.now < peer.paused_until || self.stopped {
+            return;
+        }
+        if peer.snubbed {
+            return self.probe(conn);
+        }
+        let mut appetite = peer.appetite(self.config.limits.depth_max);
+        if appetite > 0 && peer.requests.is_empty() {
+            peer.progress = self.now;
+            peer.depth.restart(self.now);
+        }
+        let mut asked = false;
+        while appetite > 0
+            && let Some(block) = self.next_block(conn)
+        {
+            asked = true;
+            appetite -= 1;
+            self.request(conn, block, true);
+        }
+        if asked {
+            self.flush_haves(conn);
+        }
+    }
+
+    fn request(&mut self, conn: Conn, block: Block, live: bool) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.requests.push_back(Pending { block, sent: self.now, live, arriving: false });
+        peer.live += u32::from(live);
+        self.send(conn, OwnedMessage::Request(BlockClaim::from(block)));
+    }
+
+    fn next_block(&mut self, conn: Conn) -> Option<Block> {
+        let peer = self.peers.get_mut(&conn)?;
+        for piece in &peer.claims {
+            if let Some(block) = self.pieces.ask(*piece, conn, Take::First) {
+                return Some(block);
+            }
+        }
+        if peer.exhausted {
+            return None;
+        }
+        loop {
+            let peer = self.peers.get(&conn)?;
+            let who = peer.who()?;
+            let linked = |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w));
+            let may_solo =
+                |o: &crate::pieces::OpenPiece| o.suspects.contains(&who) || !o.suspects.iter().any(linked);
+            let choice = self.picker.choose(&self.pieces, &peer.have, conn, may_solo, &mut self.rng);
+            let peer = self.peers.get_mut(&conn)?;
+            let Some((piece, take)) = choice else {
+                peer.exhausted = true;
+                return None;
+            };
+            self.pieces.own(piece, conn);
+            peer.claims.push(piece);
+            // The last piece is asked for: from now on idle links may help others.
+            self.look_again |= take == Take::First && self.pieces.wanted().is_empty();
+            if let Some(block) = self.pieces.ask(piece, conn, take) {
+                return Some(block);
+            }
+        }
+    }
+
+    /// A stalled peer is tried with one block that others may fetch too.
+    fn probe(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        if !peer.requests.is_empty() {
+            return;
+        }
+        let wanted = self.pieces.wanted();
+        let start = self.rng.below(u32::try_from(wanted.len()).unwrap_or(u32::MAX)) as usize;
+        let fresh = wanted.iter().cycle().skip(start).take(wanted.len()).copied();
+        let open = self.pieces.opened().map(|(p, _)| p);
+        let block = fresh.chain(open).filter(|p| peer.have.has(*p)).find_map(|p| self.pieces.probe(p));
+        if let Some(block) = block {
+            self.request(conn, block, false);
+        }
+    }
+
+    /// A peer owes blocks and sends none: its pieces go to others, and it is tried with single blocks.
+    pub(super) fn snub(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.snubbed = true;
+        peer.depth.shrink(self.now);
+        let stuck = peer.arriving();
+        let blocks: Vec<Block> =
+            peer.requests.iter().filter(|r| r.live && !r.arriving).map(|r| r.block).collect();
+        for block in blocks {
+            self.cancel(conn, block);
+        }
+        self.disclaim(conn);
+        // In the middle of a block the link alone may write it: only closing makes it free for others.
+        let elsewhere = |b: &Block| self.peers.values().any(|p| !p.snubbed && p.have.has(b.piece));
+        if stuck.is_some_and(|b| elsewhere(&b)) {
+            self.close(conn, CloseReason::Stalled);
+        }
+    }
+
+    /// Owes an answer for too long.
+    pub(super) fn is_stalled(&self, conn: Conn) -> bool {
+        self.peers
+            .get(&conn)
+            .is_some_and(|p| !p.snubbed && !p.choking && p.live > 0 && self.now.since(p.progress) >= SNUB)
+    }
+
+    /// The driver has hashed a piece.
+    pub(super) fn verified(&mut self, piece: Piece, ok: bool) {
+        if !ok {
+            return self.false_piece(piece);
+        }
+        let Some(done) = self.pieces.verified(piece) else { return };
+        self.clear_suspects(&done.suspects, &done.sources);
+        self.spread(piece);
+        let useless: Vec<Conn> = self
+            .peers
+            .iter_mut()
+            .filter(|(_, p)| p.have.has(piece))
+            .filter_map(|(c, p)| {
+                p.useful = p.useful.saturating_sub(1);
+                (p.useful == 0).then_some(*c)
+            })
+            .collect();
+        useless.into_iter().for_each(|conn| self.woo(conn));
+        if self.pieces.is_complete() {
+            self.push(Output::Complete);
+            self.announce(Event::Completed);
+            self.tell_complete();
+        }
+    }
+
+    fn false_piece(&mut self, piece: Piece) {
+        let Some((sources, owners)) = self.pieces.failed(piece) else { return };
+        self.pieces_failed += 1;
+        for conn in owners {
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.claims.retain(|p| *p != piece);
+            }
+        }
+        if let [only] = sources.as_slice() {
+            self.ban(*only);
+        }
+        self.wake_pickers();
+    }
+
+    /// A suspected piece came out right from one link alone: that one is cleared. A single suspect that is left is
+    /// proven false; several are held against each.
+    fn clear_suspects(&mut self, suspects: &[Who], sources: &[Who]) {
+        let left: Vec<Who> = suspects.iter().filter(|w| !sources.contains(w)).copied().collect();
+        match left.as_slice() {
+            [only] if sources.len() == 1 && suspects.len() > 1 => self.ban(*only),
+            left => {
+                for who in left {
+                    if self.book.suspect(*who) >= MAX_SUSPICIONS {
+                        self.ban(*who);
+                    }
+                }
+            }
+        }
+    }
+}

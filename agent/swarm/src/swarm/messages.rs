@@ -1,0 +1,144 @@
+//! What a peer says, one message at a time. Decides what closes a link; hostile input costs that link only.
+
+use super::{CloseReason, Conn, Swarm};
+use crate::bitfield::Bitfield;
+use crate::metainfo::Piece;
+use crate::wire::{ExtHandshake, Message, OwnedMessage};
+use core::net::SocketAddrV4;
+
+impl Swarm {
+    pub(super) fn message(&mut self, conn: Conn, message: Message<'_>) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.peer_id.is_none() {
+            return self.close(conn, CloseReason::Protocol("a message before the handshake"));
+        }
+        peer.last_in = self.now;
+        let geometry = self.config.geometry;
+        let done = match message {
+            Message::KeepAlive
+            | Message::Port(_)
+            | Message::Suggest(_)
+            | Message::AllowedFast(_)
+            | Message::Unknown(_) => Ok(()),
+            Message::Choke => {
+                self.choked(conn);
+                Ok(())
+            }
+            Message::Unchoke => {
+                peer.choking = false;
+                self.pump(conn);
+                Ok(())
+            }
+            Message::Interested => {
+                peer.interested = true;
+                Ok(())
+            }
+            Message::NotInterested => {
+                peer.interested = false;
+                Ok(())
+            }
+            Message::Have(index) => self.they_have(conn, geometry.piece(index)),
+            Message::Bitfield(bytes) => self.they_have_all(conn, Bitfield::parse(bytes, &geometry)),
+            Message::HaveAll => self.they_have_all(conn, Some(Bitfield::all(&geometry))),
+            Message::HaveNone => self.they_have_all(conn, Some(Bitfield::none(&geometry))),
+            Message::Request(claim) => self.requested(conn, claim),
+            Message::Cancel(claim) => {
+                self.cancelled(conn, claim);
+                Ok(())
+            }
+            Message::Reject(claim) => self.rejected(conn, claim),
+            Message::Extended(hello) => {
+                self.extended(conn, &hello);
+                Ok(())
+            }
+            Message::DontHave(index) => self.they_lost(conn, geometry.piece(index)),
+        };
+        if let Err(what) = done {
+            self.close(conn, CloseReason::Protocol(what));
+        }
+    }
+
+    fn they_have(&mut self, conn: Conn, piece: Option<Piece>) -> Result<(), &'static str> {
+        let piece = piece.ok_or("a piece that does not exist")?;
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        peer.have_told = true;
+        if !peer.have.set(piece) {
+            return Ok(());
+        }
+        // It need not be told of a piece that it has.
+        peer.haves.retain(|p| *p != piece);
+        self.picker.appeared(piece);
+        if !self.pieces.have().has(piece) {
+            peer.useful += 1;
+            peer.exhausted = false;
+            self.woo(conn);
+            self.pump(conn);
+        }
+        self.leave_if_redundant(conn);
+        Ok(())
+    }
+
+    fn they_have_all(&mut self, conn: Conn, bits: Option<Bitfield>) -> Result<(), &'static str> {
+        let bits = bits.ok_or("a bitfield of the wrong length")?;
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        if peer.have_told {
+            return Err("a bitfield that is not the first message");
+        }
+        peer.have_told = true;
+        for piece in self.config.geometry.all().filter(|p| bits.has(*p)) {
+            self.picker.appeared(piece);
+            peer.useful += u32::from(!self.pieces.have().has(piece));
+        }
+        peer.have = bits;
+        peer.exhausted = false;
+        self.woo(conn);
+        self.pump(conn);
+        self.leave_if_redundant(conn);
+        Ok(())
+    }
+
+    fn they_lost(&mut self, conn: Conn, piece: Option<Piece>) -> Result<(), &'static str> {
+        let piece = piece.ok_or("a piece that does not exist")?;
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        if peer.have.clear(piece) {
+            self.picker.vanished(piece);
+            if !self.pieces.have().has(piece) {
+                peer.useful = peer.useful.saturating_sub(1);
+                self.woo(conn);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether we are interested, where that has changed.
+    pub(super) fn woo(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let wants = peer.useful > 0;
+        if wants != peer.wooed {
+            peer.wooed = wants;
+            let message = if wants { OwnedMessage::Interested } else { OwnedMessage::NotInterested };
+            self.send(conn, message);
+        }
+    }
+
+    fn extended(&mut self, conn: Conn, hello: &ExtHandshake) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if let Some(reqq) = hello.reqq {
+            peer.reqq = reqq.max(1);
+        }
+        peer.upload_only |= hello.upload_only == Some(true);
+        let remote = peer.remote;
+        let listens = hello.port.map(|port| SocketAddrV4::new(*remote.ip(), port));
+        self.note_listens(conn, listens);
+        self.leave_if_redundant(conn);
+    }
+
+    /// Two complete peers have nothing to tell each other (BEP 21); the master's links stay.
+    pub(super) fn leave_if_redundant(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let told = peer.have_told && peer.is_complete();
+        if told && self.pieces.is_complete() && !peer.is_master {
+            self.close(conn, CloseReason::Redundant);
+        }
+    }
+}
