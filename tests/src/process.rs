@@ -199,9 +199,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.stop();
         let pid = self.pid();
         living().retain(|other| *other != pid);
+        self.stop();
     }
 }
 
