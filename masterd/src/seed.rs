@@ -2,3 +2,12 @@
 //! by name a file that changed since. Never writes an image.
 
 pub mod config;
+mod limits;
+mod image;
+mod roster;
+mod foreground;
+mod state;
+mod daemon;
+
+pub use daemon::{Error, run};
+pub use foreground::Foreign;

@@ -242,6 +242,15 @@ impl Driver {
         self.seats.get_mut(&torrent.0).map(|seat| seat.retiring = false).is_some()
     }
 
+    /// Serves the same torrent from other files from now on.
+    pub fn replace(&mut self, torrent: TorrentId, content: Arc<Content>) {
+        if let Some(seat) = self.seats.get_mut(&torrent.0)
+            && seat.content.geometry == content.geometry
+        {
+            seat.content = content;
+        }
+    }
+
     /// More peers, from wherever the owner knows them.
     pub fn tell_peers(&mut self, torrent: TorrentId, peers: &[SocketAddrV4]) {
         let now = self.clock.now();
@@ -381,6 +390,18 @@ impl AsFd for Driver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
     }
+}
+
+/// A peer id for whoever is no node with a MAC of its own.
+#[must_use]
+pub fn random_peer_id() -> PeerId {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let (a, b) = (random(), random());
+    let letter = |n: usize| {
+        let word = if n < 6 { a >> (5 * n) } else { b >> (5 * (n - 6)) };
+        ALPHABET[(word & 31) as usize]
+    };
+    PeerId::random(std::array::from_fn(letter))
 }
 
 /// From the system's random numbers, by way of the standard library's hash keys: forged answers must not guess them.

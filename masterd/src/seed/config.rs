@@ -73,7 +73,9 @@ impl TorrentConfig {
     /// # Errors
     /// Not 40 hex digits.
     pub fn info_hash(&self) -> Result<InfoHash, String> {
-        self.info_hash.parse().map_err(|_| format!("{}: {:?} is not an info-hash of 40 hex digits", self.name, self.info_hash))
+        self.info_hash
+            .parse()
+            .map_err(|_| format!("{}: {:?} is not an info-hash of 40 hex digits", self.name, self.info_hash))
     }
 }
 
