@@ -1,1 +1,14 @@
+//! A modelled network under the real swarm code, in virtual time: one seed replays a run.
+//! Decides rates and delays; never what a peer does, which is the swarm's.
 
+mod plan;
+mod network;
+mod world;
+
+pub use plan::{Fault, FaultKind, Plan, Report};
+
+/// Runs a plan until every node that is alive is complete, or until the plan's limit.
+#[must_use]
+pub fn run(plan: &Plan) -> Report {
+    world::World::new(plan).run()
+}

@@ -1,0 +1,101 @@
+//! What a run is given and what it tells. Decides the bound that a run is measured by.
+
+use core::time::Duration;
+
+/// What befalls a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Power is cut: the others hear nothing, neither an end nor an answer.
+    PowerCut,
+    /// The process ends: its links are closed.
+    Exit,
+}
+
+/// A node that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// 0 is the master, nodes count from 1.
+    pub node: u32,
+    pub at: Duration,
+    pub kind: FaultKind,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Nodes beside the master.
+    pub nodes: u32,
+    /// Bytes of the image.
+    pub total: u64,
+    /// Bytes.
+    pub piece_length: u32,
+    /// Bytes a second of each node's link, in each direction.
+    pub rate: u64,
+    /// The same for the master.
+    pub master_rate: u64,
+    /// One way.
+    pub latency: Duration,
+    pub seed: u64,
+    /// Nodes start at random within this.
+    pub spread: Duration,
+    /// The last so many nodes start this much later still.
+    pub late: (u32, Duration),
+    pub faults: Vec<Fault>,
+    /// The last so many nodes say that they have everything, and send false bytes.
+    pub false_senders: u32,
+    /// The run ends here at the latest.
+    pub limit: Duration,
+}
+
+impl Plan {
+    /// `nodes` nodes and a master on equal links, started within 100 ms.
+    #[must_use]
+    pub fn new(nodes: u32, total: u64, piece_length: u32, rate: u64, seed: u64) -> Plan {
+        Plan {
+            nodes,
+            total,
+            piece_length,
+            rate,
+            master_rate: rate,
+            latency: Duration::from_micros(100),
+            seed,
+            spread: Duration::from_millis(100),
+            late: (0, Duration::ZERO),
+            faults: Vec::new(),
+            false_senders: 0,
+            limit: Duration::from_secs(3600),
+        }
+    }
+
+    /// No schedule of whole pieces over equal links is faster: P - 1 + ceil(log2(N + 1)) piece times.
+    #[must_use]
+    pub fn bound(&self) -> Duration {
+        let pieces = self.total.div_ceil(u64::from(self.piece_length));
+        let rounds = pieces - 1 + u64::from((self.nodes + 1).next_power_of_two().ilog2());
+        Duration::from_secs_f64(rounds as f64 * f64::from(self.piece_length) / self.rate as f64)
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// From the first node's start to the last living node's last verified piece; `None` where one is not complete.
+    pub makespan: Option<Duration>,
+    /// Each honest node's time from its start, nodes from 1.
+    pub finished: Vec<Option<Duration>>,
+    /// Bytes that the master sent, in images.
+    pub master_copies: f64,
+    /// Block bytes that nodes received twice, over all bytes that they received.
+    pub duplicates: f64,
+    /// Pieces that came out false.
+    pub false_pieces: u32,
+    /// Blocks that were sent to a node by a peer which it had found false before.
+    pub after_ban: u32,
+    /// Of the pairs of pieces that a node completed one after the other, those in ascending neighbourhood.
+    pub in_order: f64,
+    /// The longest queue of requests at any peer, and of bytes in any link.
+    pub longest_queue: u32,
+    pub events: u64,
+    /// FNV-1a over every event: two runs of one plan have the same.
+    pub log_hash: u64,
+}
