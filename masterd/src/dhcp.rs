@@ -4,3 +4,16 @@
 mod hex;
 pub mod config;
 pub mod options;
+mod packet;
+mod plan;
+mod boot;
+mod leases;
+mod reply;
+mod answer;
+mod server;
+mod journal;
+mod socket;
+mod state;
+mod serve;
+
+pub use serve::{DhcpError, serve};

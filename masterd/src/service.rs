@@ -153,6 +153,11 @@ impl Service {
         unix_time()
     }
 
+    /// Whether the service manager gave sockets of this name that nobody has taken yet.
+    pub fn inherits(&self, name: &str) -> bool {
+        self.inherited.borrow().iter().any(|socket| socket.is_named(name))
+    }
+
     /// UDP sockets named `name` from the service manager, else those of `--listen`, else one on `default_port` of
     /// every IPv4 address. Non-blocking.
     pub fn datagram(&self, name: &str, default_port: u16) -> Result<Vec<UdpSocket>, ServiceError> {

@@ -181,6 +181,13 @@ impl Range {
         self.first <= other.last && other.first <= self.last
     }
 
+    /// The address `offset` places behind the first.
+    #[must_use]
+    pub fn nth(self, offset: u64) -> Option<Ipv4Addr> {
+        let bits = u64::from(self.first.to_bits()).checked_add(offset)?;
+        u32::try_from(bits).ok().map(Ipv4Addr::from_bits).filter(|address| *address <= self.last)
+    }
+
     /// How many addresses it has.
     #[must_use]
     pub fn size(self) -> u64 {

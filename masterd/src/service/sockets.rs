@@ -23,6 +23,12 @@ pub(super) struct Inherited {
     fd: OwnedFd,
 }
 
+impl Inherited {
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
 /// All sockets that were handed over. May be asked once in a process's life.
 pub(super) fn inherited() -> Result<Vec<Inherited>, ServiceError> {
     let list = sd_notify::listen_fds_with_names().map_err(|source| ServiceError::System {
@@ -55,7 +61,7 @@ pub(super) fn take_listener(list: &mut Vec<Inherited>, name: &str) -> Result<Vec
 }
 
 fn take(list: &mut Vec<Inherited>, name: &str, kind: SockType) -> Result<Vec<OwnedFd>, ServiceError> {
-    let (ours, others): (Vec<_>, Vec<_>) = list.drain(..).partition(|i| i.name == name);
+    let (ours, others): (Vec<_>, Vec<_>) = list.drain(..).partition(|i| i.is_named(name));
     *list = others;
     if ours.is_empty() && !list.is_empty() {
         let names: Vec<_> = list.iter().map(|i| i.name.as_str()).collect();
