@@ -86,9 +86,6 @@ impl Picker {
 
 /// When everything is asked for somewhere: help with the piece that has most left, two links a piece at most.
 fn endgame(pieces: &Pieces, theirs: &Bitfield, conn: Conn) -> Option<Piece> {
-    if !pieces.wanted().is_empty() {
-        return None;
-    }
     pieces
         .opened()
         .filter(|(p, o)| {

@@ -129,14 +129,11 @@ impl Uploads {
                 && peers.get(&a.conn).is_some_and(|p| p.queue.first(a.piece).is_some())
         };
         let busy = self.active.iter().filter(moving).count();
-        let Some(conn) = self.poorest(peers) else { return Turn::Wait(None) };
+        let Some((conn, piece)) = self.neediest(peers) else { return Turn::Wait(None) };
         if busy >= self.slots {
             let first = self.active.iter().filter(moving).map(|a| a.moved).min();
             return Turn::Wait(first.map(|t| t + UPLOAD_STALL));
         }
-        let least_sent = |p: &Piece| self.sent.get(p.index() as usize).copied().unwrap_or(0);
-        let piece = peers.get(&conn).and_then(|p| p.queue.pieces().min_by_key(least_sent));
-        let Some(piece) = piece else { return Turn::Wait(None) };
         self.active.retain(|a| a.conn != conn);
         self.active.push(Active { conn, piece, sent: 0, moved: now });
         self.send(now, self.active.len() - 1, peers)
@@ -154,8 +151,9 @@ impl Uploads {
         Turn::Send(active.conn, block)
     }
 
-    /// Of those who wait, have room and are not being served: the one that has least.
-    fn poorest(&self, peers: &Peers) -> Option<Conn> {
+    /// Of those who wait, have room and are not being served: the piece that was sent least, to who has least.
+    fn neediest(&self, peers: &Peers) -> Option<(Conn, Piece)> {
+        let sent = |p: Piece| self.sent.get(p.index() as usize).copied().unwrap_or(0);
         peers
             .iter()
             .filter(|(_, p)| !p.queue.is_empty() && p.room > 0)
@@ -164,8 +162,9 @@ impl Uploads {
                 let turn = self.active.iter().find(|a| a.conn == **c);
                 turn.is_none_or(|a| p.queue.first(a.piece).is_none())
             })
-            .min_by_key(|(c, p)| (p.wealth(), **c))
-            .map(|(c, _)| *c)
+            .filter_map(|(c, p)| p.queue.pieces().map(|piece| (sent(piece), piece)).min().map(|best| (c, p, best)))
+            .min_by_key(|(c, p, (sent, _))| (*sent, p.wealth(), **c))
+            .map(|(c, _, (_, piece))| (*c, piece))
     }
 }
 
