@@ -14,6 +14,7 @@ pub(crate) use loader::{Error, Summary};
 pub(crate) use watch::Watch;
 
 use loader::Loader;
+use watch::Ears;
 
 /// Where the bootstrap image keeps modules and their index.
 const FOLDER: &str = "/modules";
@@ -25,7 +26,7 @@ const FOLDER: &str = "/modules";
 pub(crate) fn load_for_hardware(report: &mut dyn FnMut(&str)) -> Result<(Summary, Watch), Error> {
     let mut loader = Loader::open(Path::new(FOLDER))?;
     // Listening starts before the walk, so that no device falls between the two.
-    let watch = Watch::open();
+    let ears = Ears::open();
     let summary = loader.cold_plug(Path::new("/sys"), report);
-    Ok((summary, watch.with(loader, report)))
+    Ok((summary, ears.with(loader, report)))
 }

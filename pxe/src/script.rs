@@ -20,18 +20,19 @@ pub(crate) fn emit(master: Ipv4Addr, cmdline: &str) -> Result<String, Error> {
     // initrd=: under UEFI the kernel's own stub asks iPXE for the file by this name.
     // BOOTIF: the card that firmware booted from, in PXELINUX's form (01 is Ethernet's hardware type).
     // imgfree: a half-loaded image of the last try would be taken for part of this one.
+    // Lines fit 80 columns, what a BIOS screen has.
     // ||: Ctrl-C or a key ends a wait with an error, which must not end the script.
     let retry_ms = RETRY_SECONDS * 1000;
     Ok(format!(
         "#!ipxe\n\
          :try\n\
-         echo BootTorrent: loading kernel and agent from {master} by ${{netX/ifname}} ${{netX/mac}}, address ${{netX/ip}}\n\
+         echo BootTorrent: loading from {master} by ${{netX/mac}} as ${{netX/ip}}\n\
          imgfree ||\n\
          kernel vmlinuz initrd=initramfs bt.master={master} BOOTIF=01-${{netX/mac:hexhyp}}{words} || goto failed\n\
          initrd initramfs || goto failed\n\
          boot || goto failed\n\
          :failed\n\
-         echo BootTorrent: {master} did not send the bootstrap image; is boottorrent.target started there?\n\
+         echo BootTorrent: {master} did not send it; is boottorrent.target up there?\n\
          prompt --key s --timeout {retry_ms} BootTorrent: trying again in {RETRY_SECONDS} seconds, s opens a shell && shell ||\n\
          goto try\n"
     ))

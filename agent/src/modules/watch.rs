@@ -36,11 +36,6 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Opens both sources. One that can't be opened is done without: what is plugged in now is found by the walk.
-    pub(super) fn open() -> Ears {
-        Ears { events: listen().ok(), kmsg: Kmsg::open().ok() }
-    }
-
     /// Serves later devices on a thread of its own, for ever; `report` gets a sentence a trouble and a new driver.
     pub(crate) fn start(self, report: impl FnMut(&str) + Send + 'static) -> io::Result<()> {
         let (mut watch, mut report) = (self, report);
@@ -92,6 +87,11 @@ impl Watch {
 }
 
 impl Ears {
+    /// Opens both sources. One that can't be opened is done without: what is plugged in now is found by the walk.
+    pub(super) fn open() -> Ears {
+        Ears { events: listen().ok(), kmsg: Kmsg::open().ok() }
+    }
+
     /// Hands the loader over, and tells what the log already has to say.
     pub(super) fn with(mut self, loader: Loader, report: &mut dyn FnMut(&str)) -> Watch {
         if let Some(kmsg) = &mut self.kmsg {
