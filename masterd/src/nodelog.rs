@@ -2,3 +2,12 @@
 //! What a node sends is shown and counted; nothing that it sends is ever acted on.
 
 pub mod config;
+mod limits;
+mod text;
+mod rate;
+mod nodes;
+mod journal;
+mod core;
+mod daemon;
+
+pub use daemon::{Error, run};

@@ -1,0 +1,29 @@
+//! Every limit of the log service, with its reason.
+
+use std::time::Duration;
+
+/// A record has at most 1400 bytes; other senders may use up to RFC 5424's recommended 2048.
+pub(super) const MESSAGE_BYTES: usize = 2048;
+
+/// Characters of a foreign line that are kept: enough for a sentence, too few to fill a journal.
+pub(super) const LINE_CHARS: usize = 400;
+
+/// Characters of a name (node, stage, fact) and of a sentence.
+pub(super) const NAME_CHARS: usize = 64;
+pub(super) const TEXT_CHARS: usize = 1024;
+
+/// Records kept of one boot: a good boot has some thirty; a node that tries for ever overwrites its older tries.
+pub(super) const STEPS: usize = 96;
+
+/// Further facts of one node (bytes, peers, memory).
+pub(super) const FACTS: usize = 32;
+
+/// What one address may send: a boot is some forty records, the last one several times, within half a minute.
+pub(super) const BURST: u32 = 200;
+pub(super) const PER_SECOND: u32 = 50;
+
+/// Addresses whose rate is watched at once.
+pub(super) const SENDERS: usize = 8192;
+
+/// The state file is written at most this often; what arrives within it is lost if the service is killed.
+pub(super) const STATE_PAUSE: Duration = Duration::from_millis(250);
