@@ -55,7 +55,12 @@ pub struct HashedFile {
     pub source: PathBuf,
     /// Its name in the torrent.
     pub name: String,
-    pub fingerprint: Fingerprint,
+    /// Of a file that is copied or served as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Of an archive that gen packs itself, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// The file that the seed sends from: the store's copy, or the source itself.
     pub served: FingerprintConfig,
 }

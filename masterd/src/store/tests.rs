@@ -106,7 +106,8 @@ fn hashes_are_a_cache_that_reads_back() {
     fs::write(&source, "one").unwrap();
     let fingerprint = Fingerprint::of(&source).unwrap();
     let served = fingerprint.for_seed();
-    let file = HashedFile { source, name: "image".into(), fingerprint, served };
+    let file =
+        HashedFile { source, name: "image".into(), fingerprint: Some(fingerprint), sha256: None, served };
     let hashed =
         Hashed { name: "a".into(), piece_length: 1 << 18, info_hash: "00".into(), files: vec![file] };
     let mut hashes = Hashes::default();

@@ -1,0 +1,89 @@
+//! What each daemon is told: dhcp.toml, tftp.toml, tracker.toml, seed.toml, log.toml, ra.toml.
+//! Decides from the site alone; a daemon that is switched off is told nothing.
+
+use boottorrent_masterd::dhcp::config::{BootRule, DhcpConfig, ReservationConfig, SubnetConfig};
+use boottorrent_masterd::nodelog::config::LogConfig;
+use boottorrent_masterd::ra::config::RaConfig;
+use boottorrent_masterd::seed::config::{SeedConfig, TorrentConfig};
+use boottorrent_masterd::site::{Dhcp, Node, Site};
+use boottorrent_masterd::tftp::config::TftpConfig;
+use boottorrent_masterd::tracker::config::{TrackedTorrent, TrackerConfig};
+use serde::Serialize;
+use std::net::SocketAddrV4;
+
+/// Architectures of option 93 (RFC 4578, 2.1; the registry gives 7 and 9 both to UEFI on x86-64).
+const BIOS: [u16; 1] = [0];
+const UEFI: [u16; 2] = [7, 9];
+
+/// File name to text.
+pub(crate) fn configs(
+    site: &Site,
+    torrents: Vec<TorrentConfig>,
+) -> Result<Vec<(&'static str, String)>, toml::ser::Error> {
+    let mut files = Vec::new();
+    if let Some(dhcp) = &site.dhcp {
+        files.push(("dhcp.toml", text(&dhcp_config(site, dhcp))?));
+    }
+    if site.services.tftp {
+        files.push(("tftp.toml", text(&TftpConfig::default())?));
+    }
+    if site.services.tracker.is_some() {
+        files.push(("tracker.toml", text(&tracker_config(site, &torrents))?));
+    }
+    if let Some(port) = site.services.seed {
+        files.push(("seed.toml", text(&SeedConfig { port, tracker: None, torrents })?));
+    }
+    if site.services.log {
+        files.push(("log.toml", text(&LogConfig::default())?));
+    }
+    if site.services.ra {
+        files.push(("ra.toml", text(&RaConfig { interface: site.interface.value.clone() })?));
+    }
+    Ok(files)
+}
+
+fn text<T: Serialize>(config: &T) -> Result<String, toml::ser::Error> {
+    Ok(format!("# Made by boottorrent-gen.\n{}", toml::to_string(config)?))
+}
+
+fn dhcp_config(site: &Site, dhcp: &Dhcp) -> DhcpConfig {
+    let subnets = dhcp.subnets.iter().map(|s| SubnetConfig {
+        network: s.network.value,
+        ranges: s.ranges.iter().map(|r| r.value).collect(),
+        options: s.options.clone(),
+    });
+    let reservation = |n: &Node| ReservationConfig {
+        mac: n.mac,
+        address: n.address,
+        name: Some(n.name.clone()),
+        options: n.options.clone(),
+    };
+    DhcpConfig {
+        site: site.name.clone(),
+        server: site.address.value,
+        interface: site.interface.value.clone(),
+        lease_seconds: u32::try_from(dhcp.lease_time.as_secs()).unwrap_or(u32::MAX),
+        subnets: subnets.collect(),
+        reservations: site.nodes.iter().map(reservation).collect(),
+        boot: if site.services.tftp { boot_rules() } else { Vec::new() },
+    }
+}
+
+fn boot_rules() -> Vec<BootRule> {
+    let rule = |ipxe, arch: &[u16], file: &str| BootRule { ipxe, arch: arch.to_vec(), file: file.into() };
+    vec![
+        rule(true, &[], "boot/boot.ipxe"),
+        rule(false, &BIOS, "boot/undionly.kpxe"),
+        rule(false, &UEFI, "boot/snponly.efi"),
+    ]
+}
+
+fn tracker_config(site: &Site, torrents: &[TorrentConfig]) -> TrackerConfig {
+    let tracked = |t: &TorrentConfig| TrackedTorrent { info_hash: t.info_hash.clone(), name: t.name.clone() };
+    let seed = site.services.seed.map(|port| SocketAddrV4::new(site.address.value, port));
+    TrackerConfig {
+        seeds: seed.into_iter().collect(),
+        torrents: torrents.iter().map(tracked).collect(),
+        ..TrackerConfig::default()
+    }
+}

@@ -1,0 +1,109 @@
+//! Everything that can be wrong, asked before anything is written: the folder, this machine, key, agent, space.
+//! Decides whether a run may begin; writes nothing.
+
+use crate::compile::check_overlay;
+use crate::error::Error;
+use crate::image::Plan;
+use crate::install;
+use crate::key::SiteKey;
+use crate::options::Options;
+use crate::progress::bytes;
+use crate::units::{self, Places, Units};
+use boottorrent_masterd::site::{self, Findings, Place, Site, host};
+use boottorrent_masterd::store::{Hashes, Store};
+use nix::sys::statvfs::statvfs;
+use std::path::{Path, PathBuf};
+
+/// Bytes that a run needs beside the images: the bootstrap image of the next generation, its parts while they are
+/// packed, lists and node files.
+const BESIDE_IMAGES: u64 = 64 << 20;
+
+/// A site that can be compiled here.
+pub(crate) struct Examined {
+    pub(crate) site: Site,
+    pub(crate) key: SiteKey,
+    pub(crate) agent: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) units: Units,
+}
+
+/// All mistakes, or a site without one.
+pub(crate) fn examine(options: &Options) -> Result<Examined, Error> {
+    let findings = Findings::new();
+    let Some(site) = site::load(&options.dir, &findings) else {
+        return Err(Error::Site(findings.into_sorted()));
+    };
+    let here = Place::file(&options.dir.join(site::FILE));
+    if options.root == Path::new("/") {
+        let is_ours =
+            |name: &str| install::is_installed(&options.root, &format!("boottorrent-{name}.socket"));
+        host::check(&site, is_ours, &findings);
+    }
+    let store = Store::new(&options.store_here());
+    check_only_site(&site, options, &store, &findings)?;
+    for node in &site.nodes {
+        if let Some(told) = check_overlay(node) {
+            let (what, remedy) = told.split_once("; ").or(told.split_once(": ")).unwrap_or((&told, ""));
+            findings.add(&node.place, what, remedy);
+        }
+    }
+    let plans = plans(&site)?;
+    check_space(&plans, &store, &here, &findings)?;
+    let places = Places {
+        bindir: options.bindir.clone(),
+        store: options.store.clone(),
+        in_place: plans.iter().flat_map(Plan::in_place_folders).collect(),
+    };
+    drop(plans);
+    let units = units::render(&site, &places).map_err(Error::Told);
+    if !findings.is_empty() {
+        return Err(Error::Site(findings.into_sorted()));
+    }
+    Ok(Examined { key: SiteKey::read(&options.key)?, agent: options.agent()?, units: units?, site, store })
+}
+
+/// The images, looked at.
+pub(crate) fn plans(site: &Site) -> Result<Vec<Plan<'_>>, Error> {
+    site.images.iter().map(Plan::new).collect()
+}
+
+/// One site a master: units and store have fixed names.
+fn check_only_site(site: &Site, options: &Options, store: &Store, findings: &Findings) -> Result<(), Error> {
+    let mut others = Vec::new();
+    others.extend(install::installed_site(&options.root));
+    others.extend(store.current_generation()?.map(|g| (store.current(), g.site)));
+    if let Some((path, other)) = others.into_iter().find(|(_, name)| *name != site.name) {
+        let what = format!("this master serves site {other:?}, and one master serves one site");
+        let remedy = format!(
+            "to give it to site {:?}: systemctl disable --now {}, then remove {} and /etc/systemd/system/boottorrent*",
+            site.name,
+            units::TARGET,
+            store.root().display()
+        );
+        findings.add(&Place::file(&path), what, remedy);
+    }
+    Ok(())
+}
+
+fn check_space(plans: &[Plan<'_>], store: &Store, place: &Place, findings: &Findings) -> Result<(), Error> {
+    let hashes = Hashes::read(store)?;
+    let images: u64 = plans.iter().map(|p| p.to_copy(store, &hashes)).sum();
+    let needed = images + BESIDE_IMAGES;
+    let existing = store.root().ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("/"));
+    let Ok(fs) = statvfs(existing) else { return Ok(()) };
+    let free = fs.blocks_available().saturating_mul(fs.fragment_size());
+    if free < needed {
+        let what = format!(
+            "the store {} needs {} and its file system has {} free",
+            store.root().display(),
+            bytes(needed),
+            bytes(free)
+        );
+        findings.add(
+            place,
+            what,
+            "make room there, name another place with --store, or serve the OS with in-place = true",
+        );
+    }
+    Ok(())
+}
