@@ -1,0 +1,251 @@
+//! The consoles: every message goes to each of them, and a key may come from any.
+//!
+//! Decides which terminals a person may be looking at. Never waits long for one: a serial line that nobody drains
+//! loses text, not the boot.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{self, BaudRate, InputFlags, LocalFlags, OutputFlags, SetArg};
+
+use crate::clock;
+use crate::cmdline::Cmdline;
+
+/// How long a message waits for room on a console: 240 bytes at 9600 bit/s, three lines.
+const STALL_MS: u16 = 250;
+/// A serial line keeps every line that it gets: one every five seconds is enough to see that it moves.
+const SERIAL_PROGRESS: Duration = Duration::from_secs(5);
+/// A screen shows progress in place, and once a second is as fast as a person reads.
+const SCREEN_PROGRESS: Duration = Duration::from_secs(1);
+/// Keys that were typed ahead; more are dropped.
+const MAX_KEYS: usize = 64;
+
+/// What a person pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Character(char),
+    Enter,
+    Up,
+    Down,
+    /// Anything else: it stops a countdown and does nothing more.
+    Other,
+}
+
+pub(crate) struct Consoles {
+    list: Vec<Console>,
+}
+
+struct Console {
+    name: String,
+    terminal: File,
+    /// A screen shows progress in place; a serial line gets a line of its own now and then.
+    screen: bool,
+    /// Text without a line end is on the screen and must go before the next message.
+    dirty: bool,
+    next_progress: Duration,
+    stalled: bool,
+    readable: bool,
+}
+
+/// The terminals of a command line: each `console=`, the screen always, and a serial line where none was named.
+pub(crate) fn names(cmdline: &Cmdline) -> Vec<String> {
+    let mut names = cmdline.consoles.clone();
+    if names.is_empty() {
+        names.push("ttyS0".into());
+    }
+    // tty0 is whichever virtual terminal is shown, tty1 the one that we and the keyboard have.
+    for name in &mut names {
+        if name == "tty0" || name == "tty" {
+            *name = "tty1".into();
+        }
+    }
+    if !names.iter().any(|name| is_screen(name)) {
+        names.insert(0, "tty1".into());
+    }
+    names.dedup();
+    names
+}
+
+fn is_screen(name: &str) -> bool {
+    name.strip_prefix("tty").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+impl Consoles {
+    /// Opens what can be opened; a name without a device behind it is left out without a word, as the kernel does.
+    pub(crate) fn open(cmdline: &Cmdline) -> Self {
+        let fallback = cmdline.consoles.is_empty();
+        let list = names(cmdline).iter().filter_map(|name| Console::open(name, fallback).ok()).collect();
+        Self { list }
+    }
+
+    /// A line, or several, to every console.
+    pub(crate) fn say(&mut self, text: &str) {
+        for console in &mut self.list {
+            let clear = if std::mem::take(&mut console.dirty) { "\r\x1b[K" } else { "" };
+            console.write(&format!("{clear}{text}\n"));
+        }
+        self.list.retain(|console| !console.is_gone());
+    }
+
+    /// A line that the next one replaces; shown as often as each console can bear.
+    pub(crate) fn progress(&mut self, text: &str) {
+        let now = clock::now();
+        for console in self.list.iter_mut().filter(|console| console.next_progress <= now) {
+            if console.screen {
+                console.next_progress = now + SCREEN_PROGRESS;
+                console.dirty = true;
+                console.write(&format!("\r\x1b[K{text}"));
+            } else {
+                console.next_progress = now + SERIAL_PROGRESS;
+                console.write(&format!("{text}\n"));
+            }
+        }
+    }
+
+    /// Waits for a key on any console. None: the time has come without one.
+    pub(crate) fn key(&mut self, until: Duration) -> Option<Key> {
+        loop {
+            let fds: Vec<_> =
+                self.list.iter().filter(|c| c.readable).map(|console| console.terminal.as_fd()).collect();
+            let ready = clock::wait_readable(&fds, until);
+            let mut ready = ready.into_iter();
+            for console in self.list.iter_mut().filter(|c| c.readable) {
+                if ready.next() == Some(true)
+                    && let Some(key) = console.read_key()
+                {
+                    return Some(key);
+                }
+            }
+            if clock::now() >= until {
+                return None;
+            }
+        }
+    }
+
+    /// Whole lines typed on the consoles since the last call are not ours to keep: a menu starts with none.
+    pub(crate) fn forget_keys(&mut self) {
+        for _ in 0..MAX_KEYS {
+            if self.key(Duration::ZERO).is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Console {
+    fn open(name: &str, fallback: bool) -> io::Result<Self> {
+        let flags = (nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK).bits();
+        let path = format!("/dev/{name}");
+        // A node would be created by opening for writing if /dev were not devtmpfs: look first.
+        fs::metadata(&path)?;
+        let terminal = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+        // A serial port without a chip behind it fails here, and so is no console.
+        let mut settings = termios::tcgetattr(&terminal)?;
+        settings.local_flags &= !(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG);
+        settings.input_flags |= InputFlags::ICRNL;
+        settings.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
+        if fallback && !is_screen(name) {
+            // The kernel set no speed where it has no console; this is what serial consoles of our time have.
+            termios::cfsetspeed(&mut settings, BaudRate::B115200)?;
+        }
+        termios::tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
+        Ok(Self {
+            name: name.to_owned(),
+            terminal,
+            screen: is_screen(name),
+            dirty: false,
+            next_progress: Duration::ZERO,
+            stalled: false,
+            readable: true,
+        })
+    }
+
+    fn write(&mut self, text: &str) {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            match self.terminal.write(rest) {
+                Ok(0) => return,
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    self.stalled = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.stalled || !self.wait_for_room() {
+                        self.stalled = true;
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.name.clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wait_for_room(&self) -> bool {
+        let mut fd = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut fd, PollTimeout::from(STALL_MS)).is_ok_and(|ready| ready > 0)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    fn read_key(&mut self) -> Option<Key> {
+        let mut bytes = [0; 16];
+        match self.terminal.read(&mut bytes) {
+            // The end of a terminal is a hang-up: it would be "readable" for ever.
+            Ok(0) => self.readable = false,
+            Ok(length) => return bytes.get(..length).and_then(decode),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.readable = false,
+        }
+        None
+    }
+}
+
+/// One read of a terminal as a key: bytes that arrive together are one key press, or a paste, of which the first counts.
+fn decode(bytes: &[u8]) -> Option<Key> {
+    Some(match bytes {
+        [] => return None,
+        [b'\r' | b'\n', ..] => Key::Enter,
+        [0x1b, b'[' | b'O', b'A', ..] => Key::Up,
+        [0x1b, b'[' | b'O', b'B', ..] => Key::Down,
+        [byte @ 0x20..=0x7e, ..] => Key::Character(char::from(*byte)),
+        _ => Key::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Vec<String> {
+        names(&Cmdline::parse(line))
+    }
+
+    #[test]
+    fn every_console_and_always_a_screen() {
+        assert_eq!(of(""), ["tty1", "ttyS0"]);
+        assert_eq!(of("console=tty0 console=ttyS0,115200"), ["tty1", "ttyS0"]);
+        assert_eq!(of("console=ttyS1"), ["tty1", "ttyS1"]);
+        assert_eq!(of("console=tty0"), ["tty1"]);
+        assert_eq!(of("console=hvc0 console=tty2"), ["hvc0", "tty2"]);
+    }
+
+    #[test]
+    fn keys_of_serial_lines_and_keyboards() {
+        assert_eq!(decode(b"\r"), Some(Key::Enter));
+        assert_eq!(decode(b"\x1b[A"), Some(Key::Up));
+        assert_eq!(decode(b"\x1bOB"), Some(Key::Down));
+        assert_eq!(decode(b"2\n"), Some(Key::Character('2')));
+        assert_eq!(decode(b"\x1b"), Some(Key::Other));
+        assert_eq!(decode(b""), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! The download: the swarm on a thread of its own, which goes on serving until the hand-over.
+//!
+//! Decides nothing about who sends what (the core does) and nothing about what follows a stall (the stage does).
+
+mod progress;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use boottorrent_net::driver::{self, Driver, Event, Options, Torrent, TorrentId, listen};
+use boottorrent_net::verify::Content;
+use boottorrent_swarm::bitfield::Bitfield;
+use boottorrent_swarm::swarm::{Have, Progress};
+use boottorrent_swarm::{InfoHash, Mac, PeerId};
+
+pub(crate) use progress::Meter;
+
+/// The port that other nodes dial: BitTorrent's customary one.
+const PEER_PORT: u16 = 6881;
+/// How often the other threads see new figures; a person reads no faster.
+const PUBLISH: Duration = Duration::from_millis(100);
+/// What the tracker gets to hear our goodbye; it forgets nodes by itself too.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// Notes that nobody has fetched yet; a hostile peer makes one a piece.
+const MAX_NOTES: usize = 32;
+/// Links of a node: the core keeps about 50, foreign ones may come on top.
+const MAX_LINKS: usize = 256;
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    Driver(driver::Error),
+    Thread(std::io::Error),
+    /// The thread ended: it said why.
+    Ended(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Driver(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "cannot start the network thread: {error}"),
+            Self::Ended(why) => write!(f, "the network thread ended: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<driver::Error> for Error {
+    fn from(error: driver::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+/// Whom to ask for what.
+pub(crate) struct Order {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) mac: Mac,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) master: Ipv4Addr,
+    pub(crate) tracker_port: u16,
+    pub(crate) seed_port: u16,
+}
+
+/// What the swarm looks like now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) progress: Option<Progress>,
+    pub(crate) complete: bool,
+    /// Nobody that we are linked to needs anything from us.
+    pub(crate) lonely: bool,
+    pub(crate) bytes_master: u64,
+    pub(crate) bytes_peers: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) duplicates: u64,
+    /// Nodes that gave something.
+    pub(crate) givers: usize,
+    /// What keeps the tracker from answering.
+    pub(crate) tracker: Option<String>,
+    notes: Vec<String>,
+    stop: bool,
+    ended: Option<String>,
+}
+
+/// A download, and then a seed, in the background.
+pub(crate) struct Download {
+    pub(crate) info_hash: InfoHash,
+    state: Arc<Mutex<State>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Download {
+    /// Starts with the pieces that `good` names.
+    pub(crate) fn start(order: &Order, content: Arc<Content>, good: &[bool]) -> Result<Self, Error> {
+        // A port in use is no reason to stop: we dial others, and they answer on our links.
+        let listener = listen(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEER_PORT)).ok();
+        let own = listener.is_some().then_some(SocketAddrV4::new(order.address, PEER_PORT));
+        let mut driver = Driver::new(Options {
+            listeners: listener.into_iter().collect(),
+            peer_id: PeerId::for_node(order.mac),
+            source: Ipv4Addr::UNSPECIFIED,
+            max_links: MAX_LINKS,
+        })?;
+        let torrent = driver.add(Torrent {
+            info_hash: order.info_hash,
+            have: have(&content, good),
+            content,
+            masters: vec![SocketAddrV4::new(order.master, order.seed_port)],
+            peers: Vec::new(),
+            trackers: vec![SocketAddrV4::new(order.master, order.tracker_port)],
+            own,
+            max_peers: None,
+        })?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        let thread = std::thread::Builder::new()
+            .name("swarm".into())
+            .spawn(move || {
+                let ended = serve(&mut driver, torrent, &shared).err().map(|error| error.to_string());
+                lock(&shared).ended = Some(ended.unwrap_or_else(|| "it was asked to".into()));
+            })
+            .map_err(Error::Thread)?;
+        Ok(Self { info_hash: order.info_hash, state, thread: Some(thread) })
+    }
+
+    pub(crate) fn state(&self) -> Result<State, Error> {
+        let state = lock(&self.state);
+        match &state.ended {
+            Some(why) => Err(Error::Ended(why.clone())),
+            None => Ok(state.clone()),
+        }
+    }
+
+    /// What happened since the last call, as sentences.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.state).notes)
+    }
+
+    /// Says goodbye to peers and tracker.
+    pub(crate) fn stop(mut self) {
+        lock(&self.state).stop = true;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a thread that panicked has ended the process already
+        }
+    }
+}
+
+fn serve(driver: &mut Driver, torrent: TorrentId, shared: &Mutex<State>) -> Result<(), driver::Error> {
+    let mut publish_at = Duration::ZERO;
+    loop {
+        driver.turn(Some(PUBLISH))?;
+        let mut notes = Vec::new();
+        let mut gone = false;
+        while let Some(event) = driver.next_event() {
+            gone |= matches!(event, Event::Withdrawn(..));
+            notes.extend(sentence(event));
+        }
+        let now = crate::clock::now();
+        if now >= publish_at || !notes.is_empty() {
+            publish_at = now + PUBLISH;
+            publish(driver, torrent, shared, notes);
+        }
+        if gone {
+            return Ok(());
+        }
+        if lock(shared).stop {
+            return driver.stop(GOODBYE);
+        }
+    }
+}
+
+fn publish(driver: &Driver, torrent: TorrentId, shared: &Mutex<State>, notes: Vec<String>) {
+    let peers = driver.peers(torrent);
+    let sum = |pick: fn(&_) -> u64, master: bool| -> u64 {
+        peers.iter().filter(|peer| peer.is_master == master).map(pick).sum()
+    };
+    let mut state = lock(shared);
+    state.progress = driver.progress(torrent);
+    state.complete = driver.is_complete(torrent);
+    state.lonely = driver.lonely(torrent);
+    state.bytes_master = sum(|peer| peer.bytes_in, true);
+    state.bytes_peers = sum(|peer| peer.bytes_in, false);
+    state.bytes_sent = peers.iter().map(|peer| peer.bytes_out).sum();
+    state.duplicates = peers.iter().map(|peer| peer.duplicates).sum();
+    state.givers = peers.iter().filter(|peer| peer.bytes_in > 0).count();
+    state.tracker = driver.tracker_trouble(torrent).map(str::to_owned);
+    state.notes.extend(notes);
+    state.notes.truncate(MAX_NOTES);
+}
+
+fn sentence(event: Event) -> Option<String> {
+    match event {
+        Event::FalsePiece(_, piece) => Some(format!(
+            "refused: piece {piece} is not the one that the site signed; its sender is dropped and not asked again"
+        )),
+        Event::Withdrawn(_, error) => Some(error.to_string()),
+        Event::Warning(kind, detail) => Some(format!("{kind}: {detail}")),
+        Event::Complete(_) | Event::Retired(_) => None,
+    }
+}
+
+fn have(content: &Content, good: &[bool]) -> Have {
+    let mut have = Bitfield::none(&content.geometry);
+    for piece in content.geometry.all() {
+        if good.get(piece.index() as usize) == Some(&true) {
+            have.set(piece);
+        }
+    }
+    match have.count() {
+        0 => Have::None,
+        _ if have.is_all() => Have::All,
+        _ => Have::Some(have),
+    }
+}
+
+fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,179 @@
+//! The image as it will be handed over: a kernel file and one initrd file, laid out before the first piece arrives.
+//!
+//! Decides where each byte of the torrent goes and fills the gaps between them (cpio headers, padding, the node's
+//! overlay). Never copies a byte that was downloaded: pieces land where the next kernel reads them.
+
+mod newc;
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use boottorrent_net::storage::{self, Backing, Layout, Mapped, Span};
+use boottorrent_swarm::catalog::{Image, Role};
+
+/// Files of the storage, by index.
+const KERNEL: usize = 0;
+const INITRD: usize = 1;
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// cpio's newc format has 32 bits for a size.
+    TooLarge {
+        path: String,
+    },
+    Storage(storage::Error),
+    Write {
+        path: PathBuf,
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { path } => {
+                write!(f, "{path}: a file inside an initrd must be smaller than 4 GiB")
+            }
+            Self::Storage(error) => error.fmt(f),
+            Self::Write { path, cause } => write!(f, "{}: {cause}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Where everything goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// The torrent's files, in its order.
+    spans: Vec<Span>,
+    /// What we write into the initrd: (offset, bytes).
+    gaps: Vec<(u64, Vec<u8>)>,
+    kernel_bytes: u64,
+    initrd_bytes: u64,
+}
+
+impl Plan {
+    /// Initrds in the catalog's order, then the wrapped files in one archive, then the overlay: later archives lay
+    /// their files over those of earlier ones.
+    pub(crate) fn new(image: &Image, overlay: &[u8]) -> Result<Self, Error> {
+        let mut plan = Self {
+            spans: vec![Span { file: KERNEL, offset: 0, length: 0 }; image.files.len()],
+            gaps: Vec::new(),
+            kernel_bytes: 0,
+            initrd_bytes: 0,
+        };
+        for (span, file) in plan.spans.iter_mut().zip(&image.files) {
+            match file.role {
+                Role::Kernel => {
+                    span.length = file.length;
+                    plan.kernel_bytes = file.length;
+                }
+                Role::Initrd => {
+                    *span = Span { file: INITRD, offset: plan.initrd_bytes, length: file.length };
+                    // An archive that begins off a 4-byte boundary is passed over by the kernel without a word.
+                    plan.initrd_bytes = newc::padded(plan.initrd_bytes + file.length);
+                }
+                Role::Wrapped(_) => {}
+            }
+        }
+        plan.wrap(image)?;
+        if !overlay.is_empty() {
+            plan.gap(overlay.to_vec());
+            plan.initrd_bytes = newc::padded(plan.initrd_bytes);
+        }
+        Ok(plan)
+    }
+
+    fn wrap(&mut self, image: &Image) -> Result<(), Error> {
+        let mut archive = newc::Headers::default();
+        for (at, file) in image.files.iter().enumerate() {
+            let Role::Wrapped(to) = &file.role else { continue };
+            let length =
+                u32::try_from(file.length).map_err(|_| Error::TooLarge { path: file.path.clone() })?;
+            self.gap(archive.file(to, length));
+            if let Some(span) = self.spans.get_mut(at) {
+                *span = Span { file: INITRD, offset: self.initrd_bytes, length: file.length };
+            }
+            self.initrd_bytes = newc::padded(self.initrd_bytes + file.length);
+        }
+        if archive.has_any() {
+            self.gap(archive.trailer());
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self, bytes: Vec<u8>) {
+        let at = self.initrd_bytes;
+        self.initrd_bytes += bytes.len() as u64;
+        self.gaps.push((at, bytes));
+    }
+
+    /// Bytes in memory of what is handed over.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.kernel_bytes + self.initrd_bytes
+    }
+
+    /// The folder of this plan: another image, or another overlay's size, is another folder.
+    fn folder(&self, root: &Path, image: &Image) -> PathBuf {
+        root.join(format!("{}-{:x}", image.info_hash, self.initrd_bytes))
+    }
+
+    /// Bytes of this plan that are in memory already.
+    pub(crate) fn stored(&self, root: &Path, image: &Image) -> u64 {
+        let folder = self.folder(root, image);
+        ["kernel", "initrd"]
+            .iter()
+            .filter_map(|name| fs::metadata(folder.join(name)).ok())
+            .map(|m| m.len())
+            .sum()
+    }
+
+    /// Allocates the files and writes what is ours. Whatever other image lies there goes first: memory holds one.
+    pub(crate) fn lay(&self, root: &Path, image: &Image) -> Result<(Laid, Mapped), Error> {
+        let folder = self.folder(root, image);
+        clear_others(root, &folder);
+        fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder.clone(), cause })?;
+        let laid = Laid {
+            kernel: folder.join("kernel"),
+            initrd: (self.initrd_bytes > 0).then(|| folder.join("initrd")),
+        };
+        let mut backings = vec![Backing { path: laid.kernel.clone(), size: self.kernel_bytes }];
+        backings
+            .extend(laid.initrd.iter().map(|path| Backing { path: path.clone(), size: self.initrd_bytes }));
+        let layout = Layout::new(self.spans.iter().copied());
+        let store = Mapped::open(&backings, layout).map_err(Error::Storage)?;
+        if let Some(path) = &laid.initrd {
+            let failed = |cause| Error::Write { path: path.clone(), cause };
+            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+            self.write_gaps(&file).map_err(failed)?;
+        }
+        Ok((laid, store))
+    }
+
+    fn write_gaps(&self, initrd: &File) -> io::Result<()> {
+        self.gaps.iter().try_for_each(|(offset, bytes)| initrd.write_all_at(bytes, *offset))
+    }
+}
+
+/// The files that the next kernel is loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Laid {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: Option<PathBuf>,
+}
+
+/// What cannot be removed takes memory, and the allocation that follows says so.
+fn clear_others(root: &Path, keep: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.path() != keep {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The memory bill: what this image takes on this node, added up and shown before a byte is downloaded.
+//!
+//! Decides whether the node is large enough. Never guesses: what Linux does with an image is counted copy by copy.
+
+use std::fmt;
+use std::fs;
+
+const MIB: u64 = 1 << 20;
+/// For the agent (24 MiB at most), its sockets' buffers and the kernel's own needs meanwhile.
+const HEADROOM: u64 = 64 * MIB;
+/// kexec_file_load reads the files into a buffer and copies that to the place that survives: two more copies beside
+/// ours until it returns.
+const KEXEC_COPIES: u64 = 2;
+
+/// What the node has, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) total: u64,
+    pub(crate) available: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bill {
+    /// Kernel, initrd, wrapped files and overlay, as they lie in memory.
+    image: u64,
+    /// Of that, what a worker before us has put there already.
+    stored: u64,
+    /// What the next kernel needs besides the image (from the catalog).
+    next_kernel: u64,
+    memory: Memory,
+}
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    Unknown,
+    TooSmall { bill: Bill, needed: u64 },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "/proc/meminfo does not say how much memory there is"),
+            Self::TooSmall { bill, needed } => write!(
+                f,
+                "this node is too small: it has {} MiB of memory and needs {} MiB ({bill})",
+                mib(bill.memory.total),
+                mib(*needed)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Memory {
+    pub(crate) fn read() -> Result<Self, Error> {
+        Self::parse(&fs::read_to_string("/proc/meminfo").unwrap_or_default()).ok_or(Error::Unknown)
+    }
+
+    fn parse(meminfo: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_start_matches(':')
+                .trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()?
+                .checked_mul(1024)
+        };
+        Some(Self { total: field("MemTotal")?, available: field("MemAvailable")? })
+    }
+}
+
+impl Bill {
+    pub(crate) fn new(image: u64, stored: u64, next_kernel: u64, memory: Memory) -> Self {
+        Self { image, stored: stored.min(image), next_kernel, memory }
+    }
+
+    /// Free memory that the boot takes from here on.
+    fn now(&self) -> u64 {
+        (self.image - self.stored)
+            .saturating_add(self.image.saturating_mul(KEXEC_COPIES))
+            .saturating_add(HEADROOM)
+    }
+
+    /// Memory that a node must have in all.
+    fn needed(&self) -> u64 {
+        let in_use = self.memory.total.saturating_sub(self.memory.available);
+        // Linux refuses (EINVAL) segments that add up to more than half of the memory.
+        let half_rule = self.image.saturating_mul(2);
+        let next = self.image.saturating_add(self.next_kernel);
+        in_use.saturating_add(self.now()).max(half_rule).max(next)
+    }
+
+    /// The bill, if the node can pay it.
+    pub(crate) fn check(self) -> Result<Self, Error> {
+        let needed = self.needed();
+        if needed <= self.memory.total { Ok(self) } else { Err(Error::TooSmall { bill: self, needed }) }
+    }
+}
+
+impl fmt::Display for Bill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "image {} + copies for kexec {} + headroom {} = {} MiB of {} free now; the next kernel {} MiB of {}",
+            mib(self.image - self.stored),
+            mib(self.image.saturating_mul(KEXEC_COPIES)),
+            mib(HEADROOM),
+            mib(self.now()),
+            mib(self.memory.available),
+            mib(self.image.saturating_add(self.next_kernel)),
+            mib(self.memory.total)
+        )
+    }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(MIB)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn memory(total: u64, available: u64) -> Memory {
+        Memory { total: total * MIB, available: available * MIB }
+    }
+
+    #[test]
+    fn reads_the_kernels_words() {
+        let text = "MemTotal:        2014268 kB\nMemFree:  1 kB\nMemAvailable:    1835008 kB\n";
+        let memory = Memory::parse(text).unwrap();
+        assert_eq!((memory.total, memory.available), (2_014_268 * 1024, 1792 * MIB));
+        assert_eq!(Memory::parse("MemTotal: x kB\n"), None);
+    }
+
+    #[test]
+    fn three_copies_and_headroom_must_be_free() {
+        // 900 in use, 3 * 200 + 64 to come.
+        let bill = |available| Bill::new(200 * MIB, 0, 0, memory(2000, available)).check();
+        assert!(bill(664).is_ok());
+        let error = bill(663).unwrap_err().to_string();
+        assert!(error.contains("has 2000 MiB of memory and needs 2001 MiB"), "{error}");
+    }
+
+    #[test]
+    fn what_is_stored_already_is_not_paid_twice() {
+        assert!(Bill::new(200 * MIB, 200 * MIB, 0, memory(2000, 464)).check().is_ok());
+        assert!(Bill::new(200 * MIB, 0, 0, memory(2000, 464)).check().is_err());
+    }
+
+    #[test]
+    fn the_next_kernel_and_the_half_rule_count() {
+        assert!(Bill::new(100 * MIB, 0, 900 * MIB, memory(1000, 1000)).check().is_ok());
+        assert!(Bill::new(100 * MIB, 0, 901 * MIB, memory(1000, 1000)).check().is_err());
+        assert_eq!(Bill::new(400 * MIB, 400 * MIB, 0, memory(9000, 9000)).needed(), 864 * MIB);
+        assert!(
+            Bill::new(u64::MAX, 0, u64::MAX, memory(9000, 9000)).check().is_err(),
+            "nothing wraps around"
+        );
+    }
+}

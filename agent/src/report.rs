@@ -1,0 +1,247 @@
+//! What the node says: each stage's begin, end and failure, on every console and to the master's UDP 514.
+//!
+//! Decides the form of a line. Never waits and never fails a stage: the master may be deaf, the boot goes on.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use boottorrent_swarm::Mac;
+use boottorrent_swarm::record::{Event, Params, Record};
+
+use crate::clock;
+use crate::cmdline::Cmdline;
+use crate::console::{Consoles, Key};
+use crate::mounts;
+
+/// The master's syslog port (RFC 5426).
+const SYSLOG_PORT: u16 = 514;
+/// Records kept for a master that is not known yet: a node without a lease that tries for an hour makes some hundred.
+const MAX_QUEUED: usize = 64;
+/// The last words before the kernel is replaced are sent this often: there is no later chance.
+const LAST_COPIES: usize = 3;
+/// What the supervisor needs to speak for a dead worker.
+const IDENTITY: &str = "identity";
+
+/// A handle; all copies speak through the same consoles and the same socket.
+#[derive(Clone)]
+pub(crate) struct Report {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    consoles: Consoles,
+    node: String,
+    mac: Mac,
+    boot: u32,
+    last_sequence: u32,
+    socket: Option<UdpSocket>,
+    queue: VecDeque<String>,
+}
+
+impl Report {
+    pub(crate) fn new(cmdline: &Cmdline) -> Self {
+        let inner = Inner {
+            consoles: Consoles::open(cmdline),
+            node: String::new(),
+            mac: Mac::default(),
+            boot: boot_number(),
+            last_sequence: 0,
+            socket: None,
+            queue: VecDeque::new(),
+        };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Who speaks: the name that the site or DHCP gave, else the MAC.
+    pub(crate) fn identify(&self, node: &str, mac: Mac, master: Option<Ipv4Addr>) {
+        let mut inner = self.lock();
+        inner.node = if node.is_empty() { mac.hyphenated() } else { node.to_owned() };
+        inner.mac = mac;
+        if let Some(master) = master {
+            // The kernel keeps the text for a supervisor that has to speak for this process; losing it costs that only.
+            let _ = mounts::keep(IDENTITY, &format!("{}\n{mac}\n{master}\n", inner.node));
+            inner.connect(master);
+        }
+    }
+
+    /// Speaks under the name that a worker left behind.
+    pub(crate) fn take_identity(&self) {
+        let Some(text) = mounts::kept(IDENTITY) else { return };
+        let mut lines = text.lines();
+        let node = lines.next().unwrap_or_default().to_owned();
+        let mac = lines.next().and_then(|line| line.parse().ok());
+        let master = lines.next().and_then(|line| line.parse().ok());
+        if let (Some(mac), Some(master)) = (mac, master) {
+            let mut inner = self.lock();
+            inner.node = node;
+            inner.mac = mac;
+            inner.connect(master);
+        }
+    }
+
+    pub(crate) fn begin(&self, stage: &str, text: &str) {
+        self.lock().record(stage, Event::Begin, clock::now(), Params::new(), text);
+    }
+
+    pub(crate) fn end(&self, stage: &str, took: Duration, params: Params, text: &str) {
+        self.lock().record(stage, Event::End, took, params, text);
+    }
+
+    pub(crate) fn fail(&self, stage: &str, took: Duration, text: &str) {
+        self.lock().record(stage, Event::Fail, took, Params::new(), text);
+    }
+
+    /// Something that a person may want to know and that changes nothing.
+    pub(crate) fn note(&self, stage: &str, text: &str) {
+        self.lock().record(stage, Event::Note, clock::now(), Params::new(), text);
+    }
+
+    /// The last record of this kernel: sent several times, since there is no later one to show a gap.
+    pub(crate) fn last(&self, stage: &str, took: Duration, params: Params, text: &str) {
+        let mut inner = self.lock();
+        let line = inner.record(stage, Event::End, took, params, text);
+        for _ in 1..LAST_COPIES {
+            inner.send(&line);
+        }
+    }
+
+    /// For the consoles only.
+    pub(crate) fn say(&self, text: &str) {
+        self.lock().consoles.say(text);
+    }
+
+    /// A line on the consoles that the next one replaces.
+    pub(crate) fn progress(&self, text: &str) {
+        self.lock().consoles.progress(text);
+    }
+
+    /// A key from any console. The consoles are free for others between two short waits.
+    pub(crate) fn key(&self, until: Duration) -> Option<Key> {
+        loop {
+            let slice = until.min(clock::now() + Duration::from_millis(50));
+            let key = self.lock().consoles.key(slice);
+            if key.is_some() || clock::now() >= until {
+                return key;
+            }
+        }
+    }
+
+    pub(crate) fn forget_keys(&self) {
+        self.lock().consoles.forget_keys();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A thread that panicked with the lock leaves at worst half a line: the others go on speaking.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn record(&mut self, stage: &str, event: Event, elapsed: Duration, params: Params, text: &str) -> String {
+        self.consoles.say(&line(clock::now(), stage, event, elapsed, text));
+        self.last_sequence = next_sequence(self.last_sequence, clock::now());
+        let record = Record {
+            node: self.node.clone(),
+            mac: self.mac,
+            boot: self.boot,
+            sequence: self.last_sequence,
+            stage: stage.to_owned(),
+            event,
+            elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
+            params,
+            text: text.to_owned(),
+        };
+        if self.socket.is_some() {
+            let message = record.emit();
+            self.send(&message);
+            return message;
+        }
+        // Nobody is told who we are before the first card is known: the name is filled in when the queue goes out.
+        if self.queue.len() == MAX_QUEUED {
+            self.queue.pop_front();
+        }
+        let message = record.emit();
+        self.queue.push_back(message.clone());
+        message
+    }
+
+    fn connect(&mut self, master: Ipv4Addr) {
+        let to = SocketAddrV4::new(master, SYSLOG_PORT);
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            socket.connect(to)?;
+            Ok(socket)
+        });
+        if let Ok(socket) = socket {
+            self.socket = Some(socket);
+            for message in std::mem::take(&mut self.queue) {
+                self.send(&self.renamed(&message));
+            }
+        }
+    }
+
+    /// A queued message under the name and MAC that are known by now.
+    fn renamed(&self, message: &str) -> String {
+        match Record::parse(message.as_bytes()) {
+            Ok(record) => Record { node: self.node.clone(), mac: self.mac, ..record }.emit(),
+            Err(_) => message.to_owned(),
+        }
+    }
+
+    fn send(&self, message: &str) {
+        if let Some(socket) = &self.socket {
+            // Best effort by design: "connection refused" tells of the previous datagram, so one more try is due.
+            if socket.send(message.as_bytes()).is_err() {
+                let _ = socket.send(message.as_bytes());
+            }
+        }
+    }
+}
+
+/// Counts up over all workers and the supervisor of a boot, which share nothing but the clock.
+fn next_sequence(last: u32, now: Duration) -> u32 {
+    u32::try_from(now.as_millis()).unwrap_or(u32::MAX).max(last.saturating_add(1))
+}
+
+/// The same for every process of a boot and another one for the next boot: the kernel draws it.
+fn boot_number() -> u32 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default()
+}
+
+/// A line of a console: `[   12.345] download: done in 3.2 s: ...`.
+fn line(now: Duration, stage: &str, event: Event, elapsed: Duration, text: &str) -> String {
+    let at = format!("[{:>9.3}] {stage}", now.as_secs_f64());
+    match event {
+        Event::Begin => format!("{at}: {text}"),
+        Event::End => format!("{at}: done in {:.1} s: {text}", elapsed.as_secs_f64()),
+        Event::Fail => format!("{at}: FAILED after {:.1} s: {text}", elapsed.as_secs_f64()),
+        Event::Note => format!("{at}: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_of_two_processes_only_ever_grow() {
+        let first = next_sequence(0, Duration::from_millis(1200));
+        let second = next_sequence(first, Duration::from_millis(1200));
+        assert_eq!((first, second), (1200, 1201));
+        assert_eq!(next_sequence(0, Duration::from_millis(5000)), 5000, "a worker that started later");
+    }
+
+    #[test]
+    fn lines_say_what_and_how_long() {
+        let now = Duration::from_millis(12_345);
+        let text = line(now, "lease", Event::Fail, Duration::from_secs(10), "nobody answered");
+        assert_eq!(text, "[   12.345] lease: FAILED after 10.0 s: nobody answered");
+        assert!(
+            line(now, "lease", Event::End, Duration::from_millis(250), "10.0.0.9")
+                .contains("done in 0.2 s: 10.0.0.9")
+        );
+    }
+}

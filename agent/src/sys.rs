@@ -1,0 +1,204 @@
+//! All unsafe code of the agent: the system calls that nix has no wrapper for, each behind a safe function.
+//!
+//! Decides nothing. Structures are built here from checked values and never leave.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::mem;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// One instruction of a classic BPF program, as in `struct sock_filter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    pub(crate) code: u16,
+    pub(crate) jt: u8,
+    pub(crate) jf: u8,
+    pub(crate) k: u32,
+}
+
+/// Linux's `struct rtentry` (route.h), which the libc crate does not have.
+#[repr(C)]
+struct RouteEntry {
+    pad1: libc::c_ulong,
+    dst: libc::sockaddr,
+    gateway: libc::sockaddr,
+    genmask: libc::sockaddr,
+    flags: libc::c_ushort,
+    pad2: libc::c_short,
+    pad3: libc::c_ulong,
+    pad4: *mut libc::c_void,
+    metric: libc::c_short,
+    dev: *mut libc::c_char,
+    mtu: libc::c_ulong,
+    window: libc::c_ulong,
+    irtt: libc::c_ushort,
+}
+
+/// A UDP socket of no address, as the interface ioctls want one.
+pub(crate) fn control_socket() -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes plain numbers and no memory.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    owned(fd)
+}
+
+/// Sets an interface administratively up.
+pub(crate) fn interface_up(control: &OwnedFd, name: &str) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    interface_ioctl(control, libc::SIOCGIFFLAGS, &mut request)?;
+    // SAFETY: the union's flags were written by SIOCGIFFLAGS just above, which succeeded.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    request.ifr_ifru.ifru_flags = flags | libc::IFF_UP as libc::c_short;
+    interface_ioctl(control, libc::SIOCSIFFLAGS, &mut request)
+}
+
+/// Gives an interface its one address and netmask; what it had before is replaced.
+pub(crate) fn set_address(
+    control: &OwnedFd,
+    name: &str,
+    address: Ipv4Addr,
+    netmask: Ipv4Addr,
+) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_addr = socket_address(address);
+    interface_ioctl(control, libc::SIOCSIFADDR, &mut request)?;
+    if address.is_unspecified() {
+        return Ok(()); // 0.0.0.0 takes the address away, and a mask without address is EADDRNOTAVAIL
+    }
+    request.ifr_ifru.ifru_netmask = socket_address(netmask);
+    interface_ioctl(control, libc::SIOCSIFNETMASK, &mut request)
+}
+
+/// Adds the default route through a router; one that is there already is no error.
+pub(crate) fn add_default_route(control: &OwnedFd, name: &str, router: Ipv4Addr) -> io::Result<()> {
+    let mut device = interface_name(name)?;
+    let mut route = RouteEntry {
+        pad1: 0,
+        dst: socket_address(Ipv4Addr::UNSPECIFIED),
+        gateway: socket_address(router),
+        genmask: socket_address(Ipv4Addr::UNSPECIFIED),
+        flags: libc::RTF_UP | libc::RTF_GATEWAY,
+        pad2: 0,
+        pad3: 0,
+        pad4: std::ptr::null_mut(),
+        metric: 0,
+        dev: device.as_mut_ptr(),
+        mtu: 0,
+        window: 0,
+        irtt: 0,
+    };
+    // SAFETY: SIOCADDRT reads one `struct rtentry`; `route` has that layout, and the NUL-terminated name that it
+    // points to lives until the call has returned.
+    let result = unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCADDRT, &raw mut route) };
+    match check(result) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// An AF_PACKET socket on one interface that sees only what `program` lets through.
+///
+/// The filter is attached before the socket is bound, so that not one frame gets past it.
+pub(crate) fn packet_socket(index: u32, program: &[Instruction]) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket(2) takes plain numbers and no memory. Protocol 0 receives nothing until bind.
+    let socket = owned(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    attach_filter(&socket, program)?;
+    // SAFETY: all-zero bytes are a valid `sockaddr_ll`, which has integers and arrays of them only.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = i32::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: bind(2) reads `length` bytes, the size of the structure that the pointer names.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(socket)
+}
+
+fn attach_filter(socket: &OwnedFd, program: &[Instruction]) -> io::Result<()> {
+    let mut code: Vec<libc::sock_filter> =
+        program.iter().map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect();
+    let length = u16::try_from(code.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let program = libc::sock_fprog { len: length, filter: code.as_mut_ptr() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: SO_ATTACH_FILTER reads one `sock_fprog` and the `len` instructions that it points to; the kernel
+    // copies both before the call returns, and `code` lives longer.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size,
+        )
+    })
+}
+
+/// Loads a kernel, an initrd and a command line for the next `reboot(RB_KEXEC)`.
+pub(crate) fn kexec_file_load(
+    kernel: BorrowedFd<'_>,
+    initrd: Option<BorrowedFd<'_>>,
+    cmdline: &str,
+) -> io::Result<()> {
+    const KEXEC_FILE_NO_INITRAMFS: libc::c_ulong = 4;
+    let cmdline = CString::new(cmdline).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let length = cmdline.as_bytes_with_nul().len();
+    let flags = if initrd.is_none() { KEXEC_FILE_NO_INITRAMFS } else { 0 };
+    let initrd = initrd.map_or(-1, |fd| fd.as_raw_fd());
+    // SAFETY: the kernel reads `length` bytes of the command line, which ends in NUL as the call demands; the
+    // file descriptors are borrowed and so open for the whole call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_kexec_file_load, kernel.as_raw_fd(), initrd, length, cmdline.as_ptr(), flags)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes from the kernel's random generator; zeros where it is not ready yet and would make the boot wait.
+pub(crate) fn random_seed() -> u64 {
+    let mut seed = [0u8; 8];
+    // SAFETY: getrandom(2) writes at most the given number of bytes into the array of that size.
+    unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), libc::GRND_NONBLOCK) };
+    u64::from_ne_bytes(seed)
+}
+
+fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: all-zero bytes are a valid `ifreq`: integers, arrays and a union of those with null pointers.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    request.ifr_name = interface_name(name)?;
+    Ok(request)
+}
+
+fn interface_name(name: &str) -> io::Result<[libc::c_char; libc::IFNAMSIZ]> {
+    let mut field = [0; libc::IFNAMSIZ];
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    for (to, from) in field.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(field)
+}
+
+fn interface_ioctl(control: &OwnedFd, code: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
+    // SAFETY: every caller passes a SIOC[GS]IF* code, and those read and write one `ifreq`.
+    check(unsafe { libc::ioctl(control.as_raw_fd(), code, request) })
+}
+
+fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
+    let mut data = [0; 14];
+    for (to, from) in data.iter_mut().skip(2).zip(address.octets()) {
+        *to = from as libc::c_char; // sockaddr_in: two bytes of port, then the address in network order
+    }
+    libc::sockaddr { sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+}
+
+fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
+    check(fd.min(0))?;
+    // SAFETY: the descriptor is non-negative, was made by the call just before, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

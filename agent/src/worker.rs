@@ -1,0 +1,129 @@
+//! The worker: everything between the kernel's start and its replacement, in one process that may die.
+//!
+//! Decides nothing about the order of things (that is the table in stages.rs). Never outlives a panic: process 1 shows
+//! it and starts a new worker, which finds the image's verified pieces where they were.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use boottorrent_swarm::catalog::{Catalog, Image};
+use boottorrent_swarm::nodefile::NodeFile;
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::cmdline::Cmdline;
+use crate::download::Download;
+use crate::image::Laid;
+use crate::lease::Lease;
+use crate::link::Card;
+use crate::report::Report;
+use crate::stages::{self, Failure};
+use crate::{mounts, trust};
+
+/// The hidden command by which process 1 starts this face of the binary.
+pub(crate) const COMMAND: &str = "worker";
+/// Where a panicking worker leaves its last sentence for process 1.
+pub(crate) const PANIC_FILE: &str = "panic";
+
+/// What the stages know of this node and its boot; each fills in what the next ones need.
+pub(crate) struct Boot {
+    pub(crate) report: Report,
+    pub(crate) cmdline: Cmdline,
+    /// With carrier, in the order in which they are tried.
+    pub(crate) cards: Vec<Card>,
+    /// How many leases were asked for: another turn begins with another card.
+    pub(crate) lease_turn: usize,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) keeper: Keeper,
+    pub(crate) master: Option<Ipv4Addr>,
+    pub(crate) catalog: Option<Catalog>,
+    pub(crate) node: Option<NodeFile>,
+    pub(crate) overlay: Vec<u8>,
+    pub(crate) image: Option<Image>,
+    /// Why the menu is shown again.
+    pub(crate) notice: Option<String>,
+    pub(crate) laid: Option<Laid>,
+    pub(crate) download: Option<Download>,
+}
+
+/// Tells the thread that renews a lease to let it go.
+#[derive(Clone, Default)]
+pub(crate) struct Keeper(Arc<AtomicBool>);
+
+impl Keeper {
+    pub(crate) fn dismiss(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_dismissed(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        // Consoles and locks may be in the state that caused this: a file is all that is touched.
+        let _ = mounts::keep(PANIC_FILE, &format!("panic: {}", info.to_string().replace('\n', ": ")));
+        std::process::abort();
+    }));
+    panic_on_request();
+    let cmdline = Cmdline::read();
+    let report = Report::new(&cmdline);
+    report.take_identity();
+    stages::run(&mut Boot {
+        report,
+        cmdline,
+        cards: Vec::new(),
+        lease_turn: 0,
+        lease: None,
+        keeper: Keeper::default(),
+        master: None,
+        catalog: None,
+        node: None,
+        overlay: Vec::new(),
+        image: None,
+        notice: None,
+        laid: None,
+        download: None,
+    });
+    // The table ends with the next kernel; whatever else ends it, process 1 starts over.
+    ExitCode::FAILURE
+}
+
+/// SIGUSR1, which only process 1's rescue console sends, panics on a thread of its own.
+fn panic_on_request() {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGUSR1);
+    if set.thread_block().is_ok() {
+        let waiting = std::thread::Builder::new().name("usr1".into()).stack_size(64 * 1024);
+        // Without the thread the signal stays pending: the drill does not work, the boot does.
+        let _ = waiting.spawn(move || {
+            if set.wait().is_ok() {
+                panic!("the rescue console asked for it");
+            }
+        });
+    }
+}
+
+impl Boot {
+    /// What earlier stages must have left; a table in the wrong order is found out by the first boot.
+    pub(crate) fn need<T>(value: Option<&T>, what: &str) -> Result<T, Failure>
+    where
+        T: Clone,
+    {
+        value.cloned().ok_or_else(|| Failure::new(format!("{what} is not known yet")))
+    }
+
+    /// The node's name for people and templates: the site's, else DHCP's, else the MAC.
+    pub(crate) fn name(&self) -> String {
+        let by_site = self.node.as_ref().map(|node| node.name.clone());
+        let by_dhcp = || self.lease.as_ref().and_then(|lease| lease.host_name.clone());
+        let by_mac = || self.lease.as_ref().map(|lease| lease.card.mac.hyphenated());
+        by_site.or_else(by_dhcp).or_else(by_mac).unwrap_or_default()
+    }
+
+    pub(crate) fn site_key() -> Result<trust::SiteKey, trust::Error> {
+        trust::SiteKey::read(mounts::SITE_KEY)
+    }
+}
