@@ -19,5 +19,8 @@ pub mod board;
 pub mod room;
 pub mod observer;
 pub mod straight;
+pub mod torrent;
+pub mod ram;
+pub mod bench;
 pub mod interrupt;
 pub mod demo;

@@ -83,6 +83,12 @@ impl Room {
             .map_err(|error| LabError::Machine(format!("{service}.json: {error}: {text}")))
     }
 
+    /// Bytes of blocks that the running seed has sent; none before its first peer.
+    #[must_use]
+    pub fn sent_by_seed(&self) -> u64 {
+        self.state("seed").ok().and_then(|state| state.get("bytes_out")?.as_u64()).unwrap_or(0)
+    }
+
     /// What the nodes have reported.
     ///
     /// # Errors

@@ -52,6 +52,8 @@ pub struct Site {
     /// Of `[menu]`: the default and how long it waits, as `10s`.
     pub menu: Option<(String, String)>,
     nodes: String,
+    /// Appended to the bootstrap's kernel line, with its own leading blank.
+    pub bootstrap_cmdline: String,
     /// Whole further sections.
     pub more: String,
     /// Path below the site folder and content: overlays and the like.
@@ -85,6 +87,12 @@ impl Site {
     }
 
     #[must_use]
+    pub fn bootstrap_cmdline(mut self, words: &str) -> Self {
+        self.bootstrap_cmdline = format!(" {words}");
+        self
+    }
+
+    #[must_use]
     pub fn file(mut self, path: &str, content: &str) -> Self {
         self.files.push((path.into(), content.into()));
         self
@@ -99,7 +107,8 @@ impl Site {
              [[dhcp.subnet]]\nnetwork = \"10.0.0.0/24\"\nrange = \"10.0.0.100-10.0.0.200\"\n\
              options = {{ routers = [\"10.0.0.1\"], domain-name = \"lab.example\" }}\n\n\
              [bootstrap]\nkernel = \"{KERNEL}/vmlinuz\"\nmodules = \"{KERNEL}/lib/modules/{kernel_version}\"\n\
-             cmdline = \"console=tty0 console=ttyS0,115200\"\n"
+             cmdline = \"console=tty0 console=ttyS0,115200{}\"\n",
+            self.bootstrap_cmdline
         );
         if let Some((default, timeout)) = &self.menu {
             let _ = write!(toml, "\n[menu]\ndefault = \"{default}\"\ntimeout = \"{timeout}\"\n");

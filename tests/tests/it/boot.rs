@@ -1,6 +1,7 @@
 //! The whole chain: firmware, bootstrap, agent, swarm, kexec, up to what the booted OS says of itself.
 
 use boottorrent_tests::node::NodeSpec;
+use boottorrent_tests::os;
 use boottorrent_tests::room::Room;
 use boottorrent_tests::site::{Os, Site};
 use std::time::Duration;
@@ -36,11 +37,11 @@ fn one_node_boots_with_its_own_command_line_and_overlay() {
     let report = report.unwrap();
     assert_eq!((report.name.as_str(), report.address.as_str()), ("n01", "10.0.0.11"));
     assert_eq!(report.failures().count(), 0, "{report:#?}");
-    let image = ["vmlinuz", "initrd", "payload.bin"]
-        .map(|file| boottorrent_tests::os::small().unwrap().join(file).metadata().unwrap().len());
-    assert_eq!(
-        report.bytes_master,
-        image.iter().sum::<u64>(),
-        "one node gets everything once, from the master"
-    );
+    assert_eq!(report.bytes_master, image_bytes(), "one node gets everything once, from the master");
+}
+
+/// Bytes of the small OS as the swarm sees it.
+pub(crate) fn image_bytes() -> u64 {
+    let folder = os::small().unwrap();
+    ["vmlinuz", "initrd", "payload.bin"].map(|file| folder.join(file).metadata().unwrap().len()).iter().sum()
 }

@@ -4,5 +4,13 @@
 
 mod house;
 mod lab;
+mod units;
 mod boot;
+mod firmware;
+mod menu;
+mod swarm;
+mod trust;
+mod faults;
+mod worker;
+mod debian;
 mod tidy;
