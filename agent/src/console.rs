@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{self, BaudRate, InputFlags, LocalFlags, OutputFlags, SetArg};
+use nix::sys::termios::{self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg};
 
 use crate::clock;
 use crate::cmdline::Cmdline;
@@ -150,7 +150,9 @@ impl Console {
         settings.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
         if fallback && !is_screen(name) {
             // The kernel set no speed where it has no console; this is what serial consoles of our time have.
-            termios::cfsetspeed(&mut settings, BaudRate::B115200)?;
+            // In the flags by hand: cfsetspeed(3) is a versioned symbol that a static glibc does not have.
+            settings.control_flags.remove(ControlFlags::CBAUD);
+            settings.control_flags |= ControlFlags::from_bits_retain(libc::B115200);
         }
         termios::tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
         Ok(Self {
