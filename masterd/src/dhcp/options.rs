@@ -6,6 +6,7 @@ mod value;
 
 use std::fmt;
 
+use crate::site::finding::nearest;
 use table::Kind;
 
 /// A value longer than this fits no reply on an Ethernet beside the options that every reply has.
@@ -63,7 +64,7 @@ pub fn encode(name_or_number: &str, value: &toml::Value) -> Result<(u8, Vec<u8>)
         Err(_) => {
             let known = table::by_name(name_or_number).ok_or_else(|| OptionError::Unknown {
                 name: name_or_number.to_owned(),
-                nearest: table::nearest(name_or_number),
+                nearest: nearest(name_or_number, names().map(|(_, name)| name)),
             })?;
             (known.code, Some(known))
         }

@@ -190,32 +190,6 @@ pub(super) fn by_name(name: &str) -> Option<&'static Known> {
     TABLE.iter().find(|known| known.name == name)
 }
 
-/// The name that was probably meant: the nearest by edits, if it is near at all.
-pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let limit = (name.len() / 3).clamp(1, 4);
-    TABLE
-        .iter()
-        .map(|known| (edits(name.as_bytes(), known.name.as_bytes()), known.name))
-        .min()
-        .filter(|(edits, _)| *edits <= limit)
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein's distance, one row at a time.
-fn edits(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,13 +205,5 @@ mod tests {
     #[test]
     fn all_of_rfc_2132_is_there() {
         assert!((1..=76).all(|code| by_code(code).is_some()));
-    }
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        assert_eq!(nearest("router"), Some("routers"));
-        assert_eq!(nearest("domain-nameservers"), Some("domain-name-servers"));
-        assert_eq!(nearest("hostname"), Some("host-name"));
-        assert_eq!(nearest("coffee"), None);
     }
 }

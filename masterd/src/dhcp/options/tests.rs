@@ -75,6 +75,9 @@ fn by_number_with_and_without_a_name() {
 fn errors_say_what_to_write() {
     let sentence = |name, value| option(name, value).unwrap_err().to_string();
     assert_eq!(sentence("routrs", "1"), "unknown DHCP option \"routrs\"; did you mean \"routers\"?");
+    for (wrong, right) in [("domain-nameservers", "domain-name-servers"), ("hostname", "host-name")] {
+        assert!(sentence(wrong, "1").ends_with(&format!("did you mean \"{right}\"?")), "{wrong}");
+    }
     assert!(sentence("coffee", "1").contains("dhcp-options(5)"));
     assert_eq!(
         sentence("routers", r#""10.0.0.256""#),
