@@ -28,14 +28,7 @@ fn main() -> ExitCode {
     };
     match build(&bootstrap, Path::new(out), &mut |step| eprintln!("{step}")) {
         Ok(report) => {
-            println!("kernel {}, {} modules", report.kernel, report.modules.len());
-            for part in &report.parts {
-                println!("{:>8} {:>10} bytes, {:>10} fetched", part.name, part.size, part.fetched);
-            }
-            println!("{:>8} {:>28} fetched", "total", report.fetched());
-            if !report.absent.is_empty() {
-                println!("not in this kernel: {}", report.absent.join(" "));
-            }
+            println!("{report}");
             ExitCode::SUCCESS
         }
         Err(error) => {

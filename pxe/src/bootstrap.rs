@@ -2,6 +2,7 @@
 //!
 //! Decides the layout. Reads its inputs only; the modules' archive, which takes seconds to compress, is kept in a cache.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -73,6 +74,21 @@ impl Report {
     #[must_use]
     pub fn fetched(&self) -> u64 {
         self.parts.iter().map(|part| part.fetched).sum()
+    }
+}
+
+/// A table: each part, then what a node fetches in all.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "bootstrap image, kernel {}, {} modules:", self.kernel, self.modules.len())?;
+        for part in &self.parts {
+            writeln!(f, "{:>8} {:>11} bytes {:>11} fetched", part.name, part.size, part.fetched)?;
+        }
+        write!(f, "{:>8} {:>29} fetched", "total", self.fetched())?;
+        if !self.absent.is_empty() {
+            write!(f, "\nnot in this kernel: {}", self.absent.join(" "))?;
+        }
+        Ok(())
     }
 }
 

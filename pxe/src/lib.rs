@@ -17,3 +17,4 @@ mod bootstrap;
 
 pub use bootstrap::{Bootstrap, DEFAULT_IPXE, Part, Report, build};
 pub use error::Error;
+pub use script::check_cmdline;

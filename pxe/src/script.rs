@@ -13,7 +13,7 @@ const MAX_CMDLINE: usize = 1536;
 
 /// The whole script.
 pub(crate) fn emit(master: Ipv4Addr, cmdline: &str) -> Result<String, Error> {
-    check(cmdline)?;
+    check_cmdline(cmdline)?;
     let words = cmdline.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let words = if words.is_empty() { words } else { format!(" {words}") };
     // Names without a path are relative to the script's own URL: the same script serves TFTP and HTTP.
@@ -38,8 +38,11 @@ pub(crate) fn emit(master: Ipv4Addr, cmdline: &str) -> Result<String, Error> {
     ))
 }
 
-/// What iPXE would take for its own and what the kernel would cut off.
-fn check(cmdline: &str) -> Result<(), Error> {
+/// Refuses what iPXE would take for its own and what the kernel would cut off.
+///
+/// # Errors
+/// Says what is wrong with the words. [`build`](crate::build) asks this first; a check of the site can ask it alone.
+pub fn check_cmdline(cmdline: &str) -> Result<(), Error> {
     let bad = |why: String| Err(Error::BadCmdline { why });
     if cmdline.len() > MAX_CMDLINE {
         return bad(format!(

@@ -94,6 +94,10 @@ fn the_image_holds_agent_key_and_exactly_the_modules_needed() {
     let fetched: u64 =
         ["vmlinuz", "initramfs"].map(|name| fs::metadata(boot.join(name)).unwrap().len()).iter().sum();
     assert_eq!(report.fetched(), fetched);
+    let table = report.to_string();
+    for part in ["kernel", "modules", "agent", "total"] {
+        assert!(table.lines().any(|line| line.trim_start().starts_with(part)), "{table}");
+    }
 }
 
 #[test]
