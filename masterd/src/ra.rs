@@ -1,4 +1,10 @@
 //! Answers IPv6 router solicitations with "no router here" (RFC 4861, lifetime 0), which ends iPXE's 16 s wait.
-//! Never announces a prefix, a route or itself as a router.
+//! Never announces a prefix, a route or itself as a router, and is silent where a real router answers.
 
 pub mod config;
+mod packet;
+mod answer;
+mod socket;
+mod daemon;
+
+pub use daemon::{Error, run};
