@@ -16,7 +16,10 @@ const BIOS: [u16; 1] = [0];
 const UEFI: [u16; 2] = [7, 9];
 
 /// File name to text.
-pub(crate) fn configs(
+///
+/// # Errors
+/// A value that TOML can't carry.
+pub fn configs(
     site: &Site,
     torrents: Vec<TorrentConfig>,
 ) -> Result<Vec<(&'static str, String)>, toml::ser::Error> {

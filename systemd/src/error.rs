@@ -7,7 +7,7 @@ use std::fmt;
 
 /// The reason of an exit status of 1.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// What is wrong with the site folder, or with the machine for it.
     Site(Vec<Finding>),
     /// A step that the file system refused.

@@ -11,7 +11,9 @@ use crate::progress::bytes;
 use crate::units::{self, Places, Units};
 use boottorrent_masterd::site::{self, Findings, Place, Site, host};
 use boottorrent_masterd::store::{Hashes, Store};
+use boottorrent_pxe::DEFAULT_IPXE;
 use nix::sys::statvfs::statvfs;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes that a run needs beside the images: the bootstrap image of the next generation, its parts while they are
@@ -47,6 +49,9 @@ pub(crate) fn examine(options: &Options) -> Result<Examined, Error> {
             findings.add(&node.place, what, remedy);
         }
     }
+    if site.services.tftp {
+        check_bootstrap(&site, &here, &findings);
+    }
     let plans = plans(&site)?;
     check_space(&plans, &store, &here, &findings)?;
     let places = Places {
@@ -60,6 +65,37 @@ pub(crate) fn examine(options: &Options) -> Result<Examined, Error> {
         return Err(Error::Site(findings.into_sorted()));
     }
     Ok(Examined { key: SiteKey::read(&options.key)?, agent: options.agent()?, units: units?, site, store })
+}
+
+/// The parts of the bootstrap image that come from this machine unless the site names others. Whether they fit
+/// together is found when it is built, which is before anything is published.
+fn check_bootstrap(site: &Site, place: &Place, findings: &Findings) {
+    let wanted = &site.bootstrap;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    let kernel = Path::new("/boot").join(format!("vmlinuz-{release}"));
+    if wanted.kernel.is_none() && !kernel.is_file() {
+        let what =
+            format!("there is no [bootstrap] kernel, and the running one is not at {}", kernel.display());
+        findings.add(
+            place,
+            what,
+            "name a kernel with its modules, such as those of Debian's linux-image-amd64",
+        );
+    }
+    let modules = Path::new("/lib/modules").join(release);
+    if wanted.kernel.is_none() && wanted.modules.is_none() && kernel.is_file() && !modules.is_dir() {
+        let what = format!(
+            "there are no [bootstrap] modules, and the running kernel has none at {}",
+            modules.display()
+        );
+        findings.add(place, what, "name the folder lib/modules/<version> of the kernel");
+    }
+    let ipxe = wanted.ipxe.clone().unwrap_or_else(|| DEFAULT_IPXE.into());
+    for name in ["undionly.kpxe", "snponly.efi"].iter().filter(|n| !ipxe.join(n).is_file()) {
+        let what = format!("iPXE is missing: there is no {}", ipxe.join(name).display());
+        findings.add(place, what, "install the package ipxe, or name its folder with [bootstrap] ipxe");
+    }
 }
 
 /// The images, looked at.

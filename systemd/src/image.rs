@@ -11,7 +11,7 @@ use boottorrent_masterd::site::Os;
 use boottorrent_masterd::site::os::torrent_name;
 use boottorrent_masterd::store::{Context, Fingerprint, Hashed, HashedFile, Hashes, Store, write_atomically};
 use boottorrent_swarm::catalog::{File, Image, Method, Role};
-use boottorrent_swarm::metainfo::{Geometry, Metainfo};
+use boottorrent_swarm::metainfo::{Geometry, MAX_PIECE_LENGTH, Metainfo};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
@@ -311,7 +311,7 @@ fn piece_length(total: u64) -> u32 {
         0x1000_0000..0x4000_0000 => MIB / 2,
         _ => MIB,
     };
-    let length = usual.max(total.div_ceil(MAX_PIECES).next_power_of_two());
+    let length = usual.max(total.div_ceil(MAX_PIECES).next_power_of_two()).min(MAX_PIECE_LENGTH.into());
     u32::try_from(length).unwrap_or(1 << 31)
 }
 

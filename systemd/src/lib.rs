@@ -11,7 +11,7 @@ mod overlay;
 mod copy;
 mod hash;
 mod image;
-mod daemons;
+pub mod daemons;
 mod compile;
 mod install;
 pub mod units;

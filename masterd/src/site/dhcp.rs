@@ -180,7 +180,7 @@ pub(crate) fn read_options(section: &Section<'_>, key: &'static str) -> Vec<RawO
             }
             Err(e) => {
                 let sentence = e.to_string();
-                let (what, remedy) = sentence.split_once("; ").unwrap_or((&sentence, "write another value"));
+                let (what, remedy) = sentence.split_once("; ").unwrap_or((&sentence, "correct the value"));
                 section.findings().add(&name.place, what, remedy);
             }
         }
