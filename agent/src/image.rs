@@ -4,15 +4,19 @@
 //! overlay). Never copies a byte that was downloaded: pieces land where the next kernel reads them.
 
 mod newc;
+mod shelf;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use boottorrent_net::storage::{self, Backing, Layout, Mapped, Span};
 use boottorrent_swarm::catalog::{Image, Role};
+
+pub(crate) use shelf::{Shared, Shelf};
 
 /// Files of the storage, by index.
 const KERNEL: usize = 0;
@@ -133,7 +137,7 @@ impl Plan {
     }
 
     /// Allocates the files and writes what is ours. Whatever other image lies there goes first: memory holds one.
-    pub(crate) fn lay(&self, root: &Path, image: &Image) -> Result<(Laid, Mapped), Error> {
+    pub(crate) fn lay(&self, root: &Path, image: &Image) -> Result<Laying, Error> {
         let folder = self.folder(root, image);
         clear_others(root, &folder);
         fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder.clone(), cause })?;
@@ -145,18 +149,28 @@ impl Plan {
         backings
             .extend(laid.initrd.iter().map(|path| Backing { path: path.clone(), size: self.initrd_bytes }));
         let layout = Layout::new(self.spans.iter().copied());
-        let store = Mapped::open(&backings, layout).map_err(Error::Storage)?;
+        let store = Mapped::open(&backings, layout.clone()).map_err(Error::Storage)?;
+        let found = store.found();
         if let Some(path) = &laid.initrd {
             let failed = |cause| Error::Write { path: path.clone(), cause };
             let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
             self.write_gaps(&file).map_err(failed)?;
         }
-        Ok((laid, store))
+        let shelf = Arc::new(Shelf::new(store, layout, &laid));
+        Ok(Laying { laid, shelf, found })
     }
 
     fn write_gaps(&self, initrd: &File) -> io::Result<()> {
         self.gaps.iter().try_for_each(|(offset, bytes)| initrd.write_all_at(bytes, *offset))
     }
+}
+
+/// An image that may arrive.
+pub(crate) struct Laying {
+    pub(crate) laid: Laid,
+    pub(crate) shelf: Arc<Shelf>,
+    /// A worker before us left bytes there.
+    pub(crate) found: bool,
 }
 
 /// The files that the next kernel is loaded from.

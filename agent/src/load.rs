@@ -84,6 +84,7 @@ fn cause(error: &io::Error) -> &'static str {
         Some(Errno::EKEYREJECTED | Errno::ENOKEY | Errno::ENODATA) => {
             "the image's kernel is not signed as the bootstrap kernel demands"
         }
+        Some(Errno::ETXTBSY) => "something still writes to the image",
         Some(Errno::EBUSY) => "another kexec is under way",
         _ => "see the kernel's messages",
     }

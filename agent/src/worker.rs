@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::cmdline::Cmdline;
 use crate::download::Download;
-use crate::image::Laid;
+use crate::image::{Laid, Shelf};
 use crate::lease::Lease;
 use crate::link::Card;
 use crate::report::Report;
@@ -43,7 +43,7 @@ pub(crate) struct Boot {
     pub(crate) image: Option<Image>,
     /// Why the menu is shown again.
     pub(crate) notice: Option<String>,
-    pub(crate) laid: Option<Laid>,
+    pub(crate) laid: Option<(Laid, Arc<Shelf>)>,
     pub(crate) download: Option<Download>,
 }
 

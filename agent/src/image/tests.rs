@@ -81,11 +81,19 @@ fn the_final_initrd_holds_everything_in_order() {
     fs::create_dir(root.path().join("an-older-image")).unwrap();
     let plan = Plan::new(&image, &overlay).unwrap();
     assert_eq!(plan.stored(root.path(), &image), 0);
-    let (laid, store) = plan.lay(root.path(), &image).unwrap();
+    let Laying { laid, shelf, found } = plan.lay(root.path(), &image).unwrap();
+    assert!(!found);
+    let store = Shared(Arc::clone(&shelf));
     for (at, chunk) in torrent.chunks(16384).enumerate() {
         storage::Store::write(&store, at as u64 * 16384, chunk).unwrap();
     }
 
+    shelf.seal().unwrap();
+    assert!(storage::Store::write(&store, 0, b"late").is_err(), "a sealed image is only read");
+    let mut read = Vec::new();
+    storage::Store::digest(&store, 0, torrent.len() as u64, &mut |bytes| read.extend_from_slice(bytes))
+        .unwrap();
+    assert_eq!(read, torrent);
     assert_eq!(fs::read(&laid.kernel).unwrap(), b"bzImg");
     let initrd = fs::read(laid.initrd.as_ref().unwrap()).unwrap();
     assert_eq!(5 + initrd.len() as u64, plan.bytes());
@@ -113,7 +121,7 @@ fn the_final_initrd_holds_everything_in_order() {
 fn a_kernel_alone_has_no_initrd() {
     let image = image(&[("vmlinuz", 5, Role::Kernel)]);
     let root = tempfile::tempdir().unwrap();
-    let (laid, _) = Plan::new(&image, b"").unwrap().lay(root.path(), &image).unwrap();
+    let laid = Plan::new(&image, b"").unwrap().lay(root.path(), &image).unwrap().laid;
     assert_eq!(laid.initrd, None);
 }
 

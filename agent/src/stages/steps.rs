@@ -13,7 +13,7 @@ use boottorrent_swarm::template::Values;
 use super::{Done, Failure};
 use crate::directory::Directory;
 use crate::download::{Download, Meter, Order, State};
-use crate::image::{Laid, Plan};
+use crate::image::{Plan, Shared};
 use crate::memory::{Bill, Memory};
 use crate::worker::{Boot, Keeper};
 use crate::{choice, clock, handover, lease, linger, link, load, modules, mounts};
@@ -170,12 +170,12 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
     let geometry = image.geometry()?;
     let verifier = Verifier::from_sha256_list(&list, geometry.pieces())
         .ok_or_else(|| Failure::new("the list of pieces is not for this image"))?;
-    let (laid, store) = Plan::new(image, &boot.overlay)?.lay(Path::new(mounts::IMAGE), image)?;
-    let found = store.found();
-    let content = Arc::new(Content { geometry, store: Box::new(store), verifier });
+    let laying = Plan::new(image, &boot.overlay)?.lay(Path::new(mounts::IMAGE), image)?;
+    let store = Box::new(Shared(Arc::clone(&laying.shelf)));
+    let content = Arc::new(Content { geometry, store, verifier });
     // A worker that died leaves pieces behind. They are hashed again, not believed by a journal: what made it die may
     // have made it write nonsense, and a gigabyte takes a second or two.
-    let good = if found { check_again(boot, &content)? } else { Vec::new() };
+    let good = if laying.found { check_again(boot, &content)? } else { Vec::new() };
     let order = Order {
         info_hash: image.info_hash,
         mac: lease.card.mac,
@@ -185,7 +185,7 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
         seed_port: catalog.seed_port,
     };
     boot.download = Some(Download::start(&order, content, &good)?);
-    boot.laid = Some(laid);
+    boot.laid = Some((laying.laid, laying.shelf));
     Ok(())
 }
 
@@ -245,7 +245,7 @@ fn with_bytes(done: Done, state: &State) -> Done {
 
 pub(super) fn load(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
-    let laid: Laid = Boot::need(boot.laid.as_ref(), "the image's place")?;
+    let (laid, shelf) = Boot::need(boot.laid.as_ref(), "the image's place")?;
     let lease = Boot::need(boot.lease.as_ref(), "the lease")?;
     let master = Boot::need(boot.master.as_ref(), "the master")?;
     let site = boot.catalog.as_ref().map(|catalog| catalog.site.clone()).unwrap_or_default();
@@ -254,6 +254,7 @@ pub(super) fn load(boot: &mut Boot, _deadline: Duration) -> Outcome {
         (lease.card.mac.to_string(), lease.address.to_string(), boot.name(), master.to_string());
     let values = Values { mac: &mac, ip: &ip, hostname: &hostname, master: &master, site: &site };
     let cmdline = load::cmdline(&image.cmdline, &own, &values).inspect_err(|_| choice::forget())?;
+    shelf.seal()?;
     load::load(&laid, &cmdline).inspect_err(|_| choice::forget())?;
     Ok(Done::new(format!("command line: {cmdline}")))
 }
