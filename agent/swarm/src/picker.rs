@@ -51,6 +51,13 @@ impl Picker {
         endgame(pieces, theirs, conn).map(|piece| (piece, Take::Shared))
     }
 
+    /// Of an open piece that has just become less rare: is there a rarer one to ask the same peer for?
+    pub(crate) fn is_better_left(&self, pieces: &Pieces, theirs: &Bitfield, piece: Piece) -> bool {
+        let copies = |p: &Piece| self.copies.get(p.index() as usize).copied().unwrap_or(0);
+        let now = copies(&piece);
+        pieces.wanted().iter().any(|p| copies(p) < now && theirs.has(*p))
+    }
+
     /// A piece that somebody began and left: the fullest, so that it can be passed on soonest.
     fn started(
         &self,

@@ -57,6 +57,11 @@ impl OpenPiece {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX) - self.stored
     }
 
+    /// Nothing of it has come or is coming.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.stored == 0 && self.slots.iter().all(|s| s.state == State::Missing)
+    }
+
     pub(crate) fn stored(&self) -> u32 {
         self.stored
     }
@@ -198,10 +203,7 @@ impl Pieces {
     }
 
     fn settle(&mut self, piece: Piece) {
-        let idle = |o: &OpenPiece| {
-            let quiet = |s: &Slot| s.state == State::Missing;
-            o.owners.is_empty() && !o.solo && o.stored == 0 && o.slots.iter().all(quiet)
-        };
+        let idle = |o: &OpenPiece| o.owners.is_empty() && !o.solo && o.is_untouched();
         if self.open.get(&piece).is_some_and(idle) {
             self.open.remove(&piece);
             self.want(piece);

@@ -1,13 +1,17 @@
 //! Who is served next: one peer's piece is finished before another's begins, the poorest receiver first.
 //! Decides the order of answers; never refuses one (nobody is choked).
 
+mod meter;
+
 use crate::Time;
-use crate::limits::UPLOAD_STALL;
+use crate::limits::{ACTIVE_UPLOADS_MAX, UPLOAD_STALL};
 use crate::metainfo::{Block, Geometry, Piece};
 use crate::peers::Peers;
 use crate::swarm::Conn;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
+use meter::Meter;
 
 /// One peer's unanswered requests, by piece.
 #[derive(Debug, Default)]
@@ -66,6 +70,12 @@ impl Queue {
     }
 }
 
+/// How long an unfinished turn waits for more requests: longer than any round trip.
+const TURN_KEPT: Duration = Duration::from_secs(1);
+
+/// An extra turn shows in the uplink's rate after this.
+const EXTRA_PAUSE: Duration = Duration::from_millis(10);
+
 /// A peer that is being sent a piece.
 #[derive(Debug)]
 struct Active {
@@ -85,6 +95,9 @@ pub(crate) struct Uploads {
     active: Vec<Active>,
     /// Bytes sent of each piece: the least-sent is the one that the swarm lacks most.
     sent: Vec<u64>,
+    meter: Meter,
+    /// No further turn beside the usual ones before this.
+    extra_at: Time,
 }
 
 /// What the scheduler says.
@@ -102,6 +115,8 @@ impl Uploads {
             slots: slots.max(1),
             active: Vec::new(),
             sent: alloc::vec![0; geometry.pieces() as usize],
+            meter: Meter::new(),
+            extra_at: Time(0),
         }
     }
 
@@ -111,10 +126,11 @@ impl Uploads {
 
     /// The next block to send, taken from its queue.
     pub(crate) fn next(&mut self, now: Time, peers: &mut Peers) -> Turn {
+        // An unfinished turn is kept while its peer may still ask for the rest of the piece.
         self.active.retain(|a| {
             let waits = peers.get(&a.conn).is_some_and(|p| p.queue.first(a.piece).is_some());
             let done = a.sent >= self.geometry.piece_size(a.piece);
-            waits || (!done && now.since(a.moved) < UPLOAD_STALL)
+            waits || (!done && now.since(a.moved) < TURN_KEPT)
         });
         if let Some(at) = self
             .active
@@ -123,16 +139,16 @@ impl Uploads {
         {
             return self.send(now, at, peers);
         }
-        // An active peer counts against the slots only while it moves: an uplink must not idle behind a slow receiver.
-        let moving = |a: &&Active| {
-            now.since(a.moved) < UPLOAD_STALL
-                && peers.get(&a.conn).is_some_and(|p| p.queue.first(a.piece).is_some())
-        };
-        let busy = self.active.iter().filter(moving).count();
         let Some((conn, piece)) = self.neediest(peers) else { return Turn::Wait(None) };
+        // A turn counts while it moves, also when its requests are all answered: its link is still full of them.
+        let busy = self.active.iter().filter(|a| now.since(a.moved) < UPLOAD_STALL).count();
+        // Slow receivers must not leave the uplink idle; but where it is full, one more only slows the others.
+        let extra = busy < ACTIVE_UPLOADS_MAX && now >= self.extra_at && self.meter.is_spare(now);
+        if busy >= self.slots && !extra {
+            return Turn::Wait(Some(now + EXTRA_PAUSE));
+        }
         if busy >= self.slots {
-            let first = self.active.iter().filter(moving).map(|a| a.moved).min();
-            return Turn::Wait(first.map(|t| t + UPLOAD_STALL));
+            self.extra_at = now + EXTRA_PAUSE;
         }
         self.active.retain(|a| a.conn != conn);
         self.active.push(Active { conn, piece, sent: 0, moved: now });
@@ -144,6 +160,7 @@ impl Uploads {
         let block = peers.get_mut(&active.conn).and_then(|p| p.queue.take(active.piece));
         let Some(block) = block else { return Turn::Wait(None) };
         active.moved = now;
+        self.meter.count(now, block.length);
         active.sent = active.sent.saturating_add(block.length);
         if let Some(sent) = self.sent.get_mut(block.piece.index() as usize) {
             *sent += u64::from(block.length);
@@ -162,7 +179,9 @@ impl Uploads {
                 let turn = self.active.iter().find(|a| a.conn == **c);
                 turn.is_none_or(|a| p.queue.first(a.piece).is_none())
             })
-            .filter_map(|(c, p)| p.queue.pieces().map(|piece| (sent(piece), piece)).min().map(|best| (c, p, best)))
+            .filter_map(|(c, p)| {
+                p.queue.pieces().map(|piece| (sent(piece), piece)).min().map(|best| (c, p, best))
+            })
             .min_by_key(|(c, p, (sent, _))| (*sent, p.wealth(), **c))
             .map(|(c, _, (_, piece))| (*c, piece))
     }

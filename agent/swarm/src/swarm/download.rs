@@ -230,6 +230,24 @@ impl Swarm {
         }
     }
 
+    /// A piece that we wait for has appeared elsewhere: whoever has not begun to send it is asked for a rarer one.
+    pub(super) fn rethink(&mut self, piece: Piece) {
+        let Some(open) = self.pieces.get(piece).filter(|o| o.is_untouched() && !o.solo) else { return };
+        for conn in open.owners.clone() {
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            if !self.picker.is_better_left(&self.pieces, &peer.have, piece) {
+                continue;
+            }
+            peer.claims.retain(|p| *p != piece);
+            let asked: Vec<Block> =
+                peer.requests.iter().map(|r| r.block).filter(|b| b.piece == piece).collect();
+            self.pieces.disown(piece, conn);
+            asked.into_iter().for_each(|block| self.cancel(conn, block));
+            self.look_again = true;
+            self.pump(conn);
+        }
+    }
+
     /// A stalled peer is tried with one block that others may fetch too.
     fn probe(&mut self, conn: Conn) {
         let Some(peer) = self.peers.get(&conn) else { return };

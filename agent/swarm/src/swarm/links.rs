@@ -133,11 +133,8 @@ impl Swarm {
             _ => Some(OwnedMessage::Bitfield(have.as_bytes().to_vec())),
         };
         let extended = peer.extended.then(|| self.extended_handshake());
-        for message in [pieces, extended.map(OwnedMessage::Extended), Some(OwnedMessage::Unchoke)] {
-            if let Some(message) = message {
-                self.send(conn, message);
-            }
-        }
+        let messages = [pieces, extended.map(OwnedMessage::Extended), Some(OwnedMessage::Unchoke)];
+        messages.into_iter().flatten().for_each(|message| self.send(conn, message));
     }
 
     pub(super) fn extended_handshake(&self) -> ExtHandshake {

@@ -72,6 +72,7 @@ impl Swarm {
             peer.useful += 1;
             peer.exhausted = false;
             self.woo(conn);
+            self.rethink(piece);
             self.pump(conn);
         }
         self.leave_if_redundant(conn);

@@ -1,0 +1,49 @@
+//! How busy our uplink is, against the best that it has shown. Decides nothing; the scheduler asks it for spare room.
+
+use crate::Time;
+use core::time::Duration;
+
+/// Bytes are counted over at least this long: some blocks' time at 100 Mbit/s, and less than a piece's.
+const WINDOW: Duration = Duration::from_millis(20);
+/// The best rate is forgotten over this long: a burst into empty socket buffers is faster than any link.
+const MEMORY: Duration = Duration::from_secs(30);
+
+/// Rates in bytes a second.
+#[derive(Debug)]
+pub(super) struct Meter {
+    since: Time,
+    bytes: u64,
+    rate: u64,
+    best: u64,
+}
+
+impl Meter {
+    pub(super) fn new() -> Meter {
+        Meter { since: Time(0), bytes: 0, rate: 0, best: 0 }
+    }
+
+    pub(super) fn count(&mut self, now: Time, bytes: u32) {
+        self.roll(now);
+        self.bytes += u64::from(bytes);
+    }
+
+    /// The uplink carries less than seven eighths of what it could.
+    pub(super) fn is_spare(&mut self, now: Time) -> bool {
+        self.roll(now);
+        self.rate * 8 < self.best * 7
+    }
+
+    fn roll(&mut self, now: Time) {
+        let window = now.since(self.since);
+        if window < WINDOW {
+            return;
+        }
+        let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX).max(1);
+        let memory = u64::try_from(MEMORY.as_micros()).unwrap_or(u64::MAX);
+        let latest = self.bytes.saturating_mul(1_000_000) / micros;
+        self.rate = (self.rate * 3 + latest) / 4;
+        let faded = self.best / memory * micros.min(memory);
+        self.best = self.best.saturating_sub(faded).max(self.rate);
+        (self.since, self.bytes) = (now, 0);
+    }
+}
