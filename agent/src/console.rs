@@ -21,8 +21,10 @@ const STALL_MS: u16 = 250;
 const SERIAL_PROGRESS: Duration = Duration::from_secs(5);
 /// A screen shows progress in place, and once a second is as fast as a person reads.
 const SCREEN_PROGRESS: Duration = Duration::from_secs(1);
-/// Keys that were typed ahead; more are dropped.
-const MAX_KEYS: usize = 64;
+/// Bytes that were typed ahead; more are dropped.
+const MAX_TYPED: usize = 64;
+/// The bytes of one key press follow each other faster than this, at 1200 bit/s too.
+const ESCAPE: Duration = Duration::from_millis(30);
 
 /// What a person pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ struct Console {
     next_progress: Duration,
     stalled: bool,
     readable: bool,
+    /// Bytes that are not a key yet, and when the last of them came.
+    typed: Vec<u8>,
+    typed_at: Duration,
 }
 
 /// The terminals of a command line: each `console=`, the screen always, and a serial line where none was named.
@@ -84,7 +89,10 @@ impl Consoles {
 
     /// A line, or several, to every console.
     pub(crate) fn say(&mut self, text: &str) {
+        let soon = clock::now() + SCREEN_PROGRESS;
         for console in &mut self.list {
+            // What is waited for next shows soon, however lately the last thing did.
+            console.next_progress = console.next_progress.min(soon);
             let clear = if std::mem::take(&mut console.dirty) { "\r\x1b[K" } else { "" };
             console.write(&format!("{clear}{text}\n"));
         }
@@ -109,26 +117,24 @@ impl Consoles {
     /// Waits for a key on any console. None: the time has come without one.
     pub(crate) fn key(&mut self, until: Duration) -> Option<Key> {
         loop {
-            let fds: Vec<_> =
-                self.list.iter().filter(|c| c.readable).map(|console| console.terminal.as_fd()).collect();
+            if let Some(key) = self.list.iter_mut().find_map(Console::typed_key) {
+                return Some(key);
+            }
+            let fds: Vec<_> = self.list.iter().filter(|c| c.readable).map(|c| c.terminal.as_fd()).collect();
             let ready = clock::wait_readable(&fds, until);
-            let mut ready = ready.into_iter();
-            for console in self.list.iter_mut().filter(|c| c.readable) {
-                if ready.next() == Some(true)
-                    && let Some(key) = console.read_key()
-                {
-                    return Some(key);
-                }
+            let readable = self.list.iter_mut().filter(|console| console.readable);
+            for (console, _) in readable.zip(ready).filter(|(_, ready)| *ready) {
+                console.read();
             }
             if clock::now() >= until {
-                return None;
+                return self.list.iter_mut().find_map(Console::typed_key);
             }
         }
     }
 
     /// Whole lines typed on the consoles since the last call are not ours to keep: a menu starts with none.
     pub(crate) fn forget_keys(&mut self) {
-        for _ in 0..MAX_KEYS {
+        for _ in 0..MAX_TYPED {
             if self.key(Duration::ZERO).is_none() {
                 return;
             }
@@ -163,6 +169,8 @@ impl Console {
             next_progress: Duration::ZERO,
             stalled: false,
             readable: true,
+            typed: Vec::new(),
+            typed_at: Duration::ZERO,
         })
     }
 
@@ -199,28 +207,41 @@ impl Console {
         self.name.is_empty()
     }
 
-    fn read_key(&mut self) -> Option<Key> {
+    /// Takes what was typed; a terminal that hung up would be "readable" for ever, so it is not asked again.
+    fn read(&mut self) {
         let mut bytes = [0; 16];
         match self.terminal.read(&mut bytes) {
-            // The end of a terminal is a hang-up: it would be "readable" for ever.
             Ok(0) => self.readable = false,
-            Ok(length) => return bytes.get(..length).and_then(decode),
+            Ok(length) if self.typed.len() < MAX_TYPED => {
+                self.typed.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                self.typed_at = clock::now();
+            }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.readable = false,
         }
-        None
+    }
+
+    fn typed_key(&mut self) -> Option<Key> {
+        // The bytes of an arrow key come one by one on a serial line; an Escape that stays alone is a key of its own.
+        let patient = clock::now().saturating_sub(self.typed_at) < ESCAPE;
+        let (key, used) = decode(&self.typed, patient)?;
+        self.typed.drain(..used);
+        Some(key)
     }
 }
 
-/// One read of a terminal as a key: bytes that arrive together are one key press, or a paste, of which the first counts.
-fn decode(bytes: &[u8]) -> Option<Key> {
+/// The first key of what was typed, and its length in bytes. None: nothing yet, or more may come.
+fn decode(bytes: &[u8], patient: bool) -> Option<(Key, usize)> {
     Some(match bytes {
         [] => return None,
-        [b'\r' | b'\n', ..] => Key::Enter,
-        [0x1b, b'[' | b'O', b'A', ..] => Key::Up,
-        [0x1b, b'[' | b'O', b'B', ..] => Key::Down,
-        [byte @ 0x20..=0x7e, ..] => Key::Character(char::from(*byte)),
-        _ => Key::Other,
+        [0x1b] | [0x1b, b'[' | b'O'] if patient => return None,
+        [b'\r' | b'\n', ..] => (Key::Enter, 1),
+        [0x1b, b'[' | b'O', b'A', ..] => (Key::Up, 3),
+        [0x1b, b'[' | b'O', b'B', ..] => (Key::Down, 3),
+        [0x1b, b'[' | b'O', _, ..] => (Key::Other, 3),
+        [byte @ 0x20..=0x7e, ..] => (Key::Character(char::from(*byte)), 1),
+        _ => (Key::Other, 1),
     })
 }
 
@@ -243,11 +264,21 @@ mod tests {
 
     #[test]
     fn keys_of_serial_lines_and_keyboards() {
-        assert_eq!(decode(b"\r"), Some(Key::Enter));
-        assert_eq!(decode(b"\x1b[A"), Some(Key::Up));
-        assert_eq!(decode(b"\x1bOB"), Some(Key::Down));
-        assert_eq!(decode(b"2\n"), Some(Key::Character('2')));
-        assert_eq!(decode(b"\x1b"), Some(Key::Other));
-        assert_eq!(decode(b""), None);
+        assert_eq!(decode(b"\r", true), Some((Key::Enter, 1)));
+        assert_eq!(decode(b"\x1b[A", true), Some((Key::Up, 3)));
+        assert_eq!(decode(b"\x1bOB2", true), Some((Key::Down, 3)));
+        assert_eq!(
+            decode(b"2\n", true),
+            Some((Key::Character('2'), 1)),
+            "the line's end is a key of its own"
+        );
+        assert_eq!(decode(b"", false), None);
+    }
+
+    #[test]
+    fn an_arrow_may_come_byte_by_byte() {
+        assert_eq!(decode(b"\x1b", true), None);
+        assert_eq!(decode(b"\x1b[", true), None);
+        assert_eq!(decode(b"\x1b", false), Some((Key::Other, 1)), "Escape itself");
     }
 }

@@ -64,7 +64,10 @@ impl Keeper {
 pub(crate) fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
         // Consoles and locks may be in the state that caused this: a file is all that is touched.
-        let _ = mounts::keep(PANIC_FILE, &format!("panic: {}", info.to_string().replace('\n', ": ")));
+        let _ = mounts::keep(
+            PANIC_FILE,
+            &format!("panic: {}", info.to_string().replace(":\n", ": ").replace('\n', " ")),
+        );
         std::process::abort();
     }));
     panic_on_request();
