@@ -20,11 +20,12 @@ const COST: Duration = Duration::from_micros(1_000_000 / PER_SECOND as u64);
 /// do not answer at once): we answer only where no router does, and the delay would be part of every boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// To the solicitor itself: a room that is switched on needs a thousand answers within seconds, and multicast ones
-    /// may come every 3 s only.
-    Unicast(Ipv6Addr),
-    /// To all nodes, since the solicitor has no address yet.
+    /// To all nodes, where that is allowed: it arrives at once, while before a unicast the kernel must resolve the
+    /// solicitor's address (iPXE on an e1000 leaves the first question unanswered, which costs a second).
     Multicast,
+    /// To the solicitor itself, while multicasts have to pause: a room that is switched on needs a thousand answers
+    /// within seconds.
+    Unicast(Ipv6Addr),
 }
 
 /// Something to count.
@@ -86,10 +87,14 @@ impl Answerer {
             self.counters.left_to_router += 1;
             return Ok(None);
         }
+        let earliest = self.multicast_last.map_or(now, |last| last + MULTICAST_PAUSE);
+        // Also behind a unicast answer, which may be lost or late: then this one serves all that still wait.
+        self.multicast_due.get_or_insert(earliest.max(now));
+        if let Some(multicast) = self.expired(now) {
+            return Ok(Some(multicast));
+        }
         if from.is_unspecified() {
-            let earliest = self.multicast_last.map_or(now, |last| last + MULTICAST_PAUSE);
-            self.multicast_due.get_or_insert(earliest.max(now));
-            return Ok(self.expired(now));
+            return Ok(None);
         }
         let after = self.spent_until.max(now) + COST;
         if after.since(now) > COST * BURST {
@@ -141,11 +146,16 @@ mod tests {
     #[test]
     fn a_room_is_answered_at_once_and_a_flood_is_not() {
         let mut a = Answerer::default();
+        assert_eq!(solicit(&mut a, at(0), node(1)), Ok(Some(Answer::Multicast)));
         for n in 1..=1000 {
             assert_eq!(solicit(&mut a, at(0), node(n)), Ok(Some(Answer::Unicast(node(n)))));
         }
         assert_eq!(solicit(&mut a, at(0), node(1)), Err(Oddity::TooMany));
         assert_eq!(solicit(&mut a, at(5), node(1)), Ok(Some(Answer::Unicast(node(1)))));
+        // Whoever was left out is served by one answer to all.
+        assert_eq!(a.due(), Some(at(3000)));
+        assert_eq!(a.expired(at(3000)), Some(Answer::Multicast));
+        assert_eq!(a.due(), None);
     }
 
     #[test]
@@ -172,7 +182,7 @@ mod tests {
         // Another one's end is not this one's.
         assert_eq!(a.packet(at(59_999), node(8), Some(255), &no_router()), Ok(None));
         assert_eq!(a.router(at(59_999)), Some(node(9)));
-        assert_eq!(solicit(&mut a, at(60_000), node(1)), Ok(Some(Answer::Unicast(node(1)))));
+        assert_eq!(solicit(&mut a, at(60_000), node(1)), Ok(Some(Answer::Multicast)));
         a.packet(at(0), node(9), Some(255), &advertisement).unwrap();
         a.packet(at(1), node(9), Some(255), &no_router()).unwrap();
         assert_eq!(a.router(at(1)), None);
