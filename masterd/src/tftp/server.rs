@@ -277,7 +277,7 @@ fn refusal(error: &io::Error) -> Refusal {
         Some(Errno::EMFILE | Errno::ENFILE) => {
             Refusal::Silence("request left unanswered, no descriptor is left (LimitNOFILE=)")
         }
-        // EXDEV and ELOOP are openat2's words for a way out of the root.
+        // EXDEV and ELOOP among them: a way out of the root, a symbolic link.
         _ => Refusal::Error(ErrorCode::AccessViolation, "the file may not be read".into()),
     }
 }
