@@ -216,7 +216,9 @@ mod tests {
         }
         let open = |name: &str| open_below(&root, Path::new(name));
         assert!(open("boot/file").is_ok());
-        for name in ["out", "abs", "in", "up/secret", "../secret", "/etc/passwd", "boot", "none", "boot/file/x"] {
+        for name in
+            ["out", "abs", "in", "up/secret", "../secret", "/etc/passwd", "boot", "none", "boot/file/x"]
+        {
             assert!(open(name).is_err(), "{name}");
         }
         std::fs::remove_dir_all(&dir).unwrap();
