@@ -10,7 +10,7 @@ mod stats;
 use crate::clock;
 use after::After;
 use boottorrent_net::driver::{self, Driver, Event, MAX_LINKS, Torrent, TorrentId};
-use boottorrent_net::storage::{Layout, Mapped};
+use boottorrent_net::storage::{Download, Layout};
 use boottorrent_net::verify::{Content, Verifier};
 use boottorrent_swarm::bitfield::Bitfield;
 use boottorrent_swarm::metainfo::Metainfo;
@@ -126,7 +126,7 @@ fn prepare(
     let verifier = verifier(options, metainfo)?;
     let backings = places::places(&options.to, metainfo)?;
     let layout = Layout::plain(metainfo.files.iter().map(|f| f.length));
-    let store = Mapped::open(&backings, layout).map_err(|e| e.to_string())?;
+    let store = Download::open(&backings, layout).map_err(|e| e.to_string())?;
     let found = store.found();
     let geometry = metainfo.geometry;
     let content = Arc::new(Content { geometry, store: Box::new(store), verifier });

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use boottorrent_net::storage::{self, Backing, Layout, Mapped, Span};
+use boottorrent_net::storage::{self, Backing, Download, Layout, Span};
 use boottorrent_swarm::catalog::{Image, Role};
 
 pub(crate) use shelf::{Shared, Shelf};
@@ -149,7 +149,7 @@ impl Plan {
         backings
             .extend(laid.initrd.iter().map(|path| Backing { path: path.clone(), size: self.initrd_bytes }));
         let layout = Layout::new(self.spans.iter().copied());
-        let store = Mapped::open(&backings, layout.clone()).map_err(Error::Storage)?;
+        let store = Download::open(&backings, layout.clone()).map_err(Error::Storage)?;
         let found = store.found();
         if let Some(path) = &laid.initrd {
             let failed = |cause| Error::Write { path: path.clone(), cause };

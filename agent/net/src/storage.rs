@@ -2,10 +2,10 @@
 //! the file that the hand-over needs. Never decides whether bytes are good; never holds a torrent in memory of its own.
 
 mod files;
-mod mapped;
+mod download;
 
+pub use download::{Backing, Download};
 pub use files::{Files, Fingerprint, Source};
-pub use mapped::{Backing, Mapped};
 
 use std::fmt;
 use std::io;
@@ -84,17 +84,11 @@ pub enum Part<'a> {
 
 /// Holds the bytes of one torrent.
 pub trait Store: Send + Sync {
-    /// Reads what `socket` has, first into the torrent's range, then into `spill`; bytes read, 0 at the stream's end.
+    /// Stores received bytes.
     ///
     /// # Errors
-    /// The socket's (WouldBlock among them), or PermissionDenied where the store is read only.
-    fn receive(&self, socket: BorrowedFd<'_>, at: u64, length: u64, spill: &mut [u8]) -> io::Result<usize>;
-
-    /// Stores bytes that were read together with the header before them.
-    ///
-    /// # Errors
-    /// A range that is not in the layout, or a store that is read only.
-    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+    /// A range that is not in the layout, a store that is read only, or a disk that fails.
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Error>;
 
     /// Writes as much of `parts` as the socket takes; bytes written.
     ///
@@ -112,9 +106,6 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// A file that can't be read or is not what it was.
     fn digest(&self, at: u64, length: u64, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error>;
-
-    /// A hint that the range is about to be received.
-    fn expect(&self, _at: u64, _length: u64) {}
 }
 
 /// Why a file can't serve as storage. Each names the file.
@@ -134,6 +125,8 @@ pub enum Error {
         path: PathBuf,
         what: &'static str,
     },
+    /// The store is only read, or the range is not in it.
+    Outside,
     /// Something else stands under the name of a file to download.
     Occupied {
         path: PathBuf,
@@ -166,6 +159,7 @@ impl fmt::Display for Error {
                     path.display()
                 )
             }
+            Error::Outside => f.write_str("bytes came for a place that is not to be written"),
             Error::Occupied { path, size, expected } => write!(
                 f,
                 "{}: has {size} bytes where the torrent's file has {expected}; move it away or name another folder",

@@ -1,13 +1,12 @@
 //! The image's storage over its two lives: written to while it arrives, only read once it is whole.
 //!
 //! Decides when it turns from one into the other. kexec_file_load refuses a file that anybody may still write to
-//! (ETXTBSY), and a writable mapping counts; peers are served from the very same pages before and after.
+//! (ETXTBSY); peers are served from the very same pages before and after.
 
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use boottorrent_net::storage::{Error, Files, Layout, Mapped, Part, SendError, Source, Store};
+use boottorrent_net::storage::{Download, Error, Files, Layout, Part, SendError, Source, Store};
 
 use super::Laid;
 
@@ -18,10 +17,10 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(mapped: Mapped, layout: Layout, laid: &Laid) -> Self {
+    pub(super) fn new(download: Download, layout: Layout, laid: &Laid) -> Self {
         let files = std::iter::once(&laid.kernel).chain(&laid.initrd);
         let sources = files.map(|path| Source { path: path.clone(), fingerprint: None }).collect();
-        Self { store: RwLock::new(Box::new(mapped)), layout, sources }
+        Self { store: RwLock::new(Box::new(download)), layout, sources }
     }
 
     /// From now on nobody writes.
@@ -40,11 +39,7 @@ impl Shelf {
 pub(crate) struct Shared(pub(crate) std::sync::Arc<Shelf>);
 
 impl Store for Shared {
-    fn receive(&self, socket: BorrowedFd<'_>, at: u64, length: u64, spill: &mut [u8]) -> io::Result<usize> {
-        self.0.store().receive(socket, at, length, spill)
-    }
-
-    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Error> {
         self.0.store().write(at, bytes)
     }
 
@@ -59,9 +54,5 @@ impl Store for Shared {
 
     fn digest(&self, at: u64, length: u64, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         self.0.store().digest(at, length, sink)
-    }
-
-    fn expect(&self, at: u64, length: u64) {
-        self.0.store().expect(at, length);
     }
 }

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-/// Read buffer, shared by all links: control messages of a whole round trip in one call. The longest frame (a bitfield of
-/// 2^20 pieces, 128 KiB) fits with room for more.
+/// Read buffer, shared by all links: sixteen blocks with one call, and still in the cache when they are put to their
+/// places. The longest frame (a bitfield of 2^20 pieces, 128 KiB) fits with room for more.
 pub(super) const READ_BUFFER: usize = 256 * 1024;
-/// What is read beyond a block's end, in hope of the next header: long enough for some messages between two blocks, short
-/// enough that little payload takes the way through a copy.
-pub(super) const SPILL: usize = 2 * 1024;
 /// Bytes that one link may bring in before the others have their turn.
 pub(super) const READ_TURN: usize = 1 << 20;
 /// Bytes that one link may take in one turn.
@@ -46,7 +43,6 @@ pub(super) const MAX_EVENTS: usize = 256;
 pub(super) const POLL_TURN: usize = 256;
 
 const _: () = {
-    assert!(READ_BUFFER > 128 * 1024 + 5 + SPILL, "a partial frame of any length must leave room to read on");
-    assert!(SPILL < READ_BUFFER && SPILL > 68);
+    assert!(READ_BUFFER > 128 * 1024 + 5, "a partial frame of any length must leave room to read on");
     assert!(LINK_QUEUE as u64 <= SEND_TURN);
 };

@@ -1,7 +1,7 @@
 //! One TCP link: what was received of the current frame or block, and what waits to be sent. Decides where bytes go;
 //! never what they mean.
 
-use super::limits::{LINK_QUEUE, NOTSENT_LOWAT, READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN, SPILL};
+use super::limits::{LINK_QUEUE, NOTSENT_LOWAT, READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN};
 use crate::storage::{self, Part, SendError};
 use crate::verify::Content;
 use boottorrent_swarm::Time;
@@ -173,56 +173,15 @@ impl Link {
     ) -> Result<(), Hangup> {
         let mut turn = 0;
         while turn < READ_TURN {
-            let (read, full) = match self.intake {
-                Intake::Frames => {
-                    let Some(length) = self.fill(scratch)? else { return Ok(()) };
-                    self.frames(now, swarm, content, &scratch[..length])?;
-                    (length, length == READ_BUFFER)
-                }
-                Intake::Payload { block, done, keep } => {
-                    let rest = block.length - done;
-                    let asked = if keep { rest as usize + SPILL } else { READ_BUFFER };
-                    let Some((read, taken)) = self.payload(content, block, done, keep, scratch)? else {
-                        return Ok(());
-                    };
-                    self.took(now, swarm, block, done + taken, keep);
-                    let behind = if keep { 0..read - taken as usize } else { taken as usize..read };
-                    self.frames(now, swarm, content, &scratch[behind])?;
-                    (read, read == asked)
-                }
-            };
-            if !full {
+            let Some(length) = self.fill(scratch)? else { return Ok(()) };
+            self.frames(now, swarm, content, &scratch[..length])?;
+            if length < READ_BUFFER {
                 // The socket is drained: the question "is there more?" would cost a call and mostly answer no.
                 return Ok(());
             }
-            turn += read;
+            turn += length;
         }
         Ok(())
-    }
-
-    /// One read into a block's place, or past it: bytes read in all, and those of them that are the block's. A kept block's
-    /// spill is at the head of `scratch`; of a discarded one, everything is.
-    fn payload(
-        &mut self,
-        content: &Content,
-        block: Block,
-        done: u32,
-        keep: bool,
-        scratch: &mut [u8],
-    ) -> Result<Option<(usize, u32)>, Hangup> {
-        let rest = block.length - done;
-        let result = if keep {
-            let at = content.geometry.piece_offset(block.piece) + u64::from(block.offset + done);
-            content.store.receive(self.socket.as_fd(), at, u64::from(rest), &mut scratch[..SPILL])
-        } else {
-            self.socket.read(scratch)
-        };
-        match result {
-            Ok(0) => Err(Hangup::End),
-            Ok(read) => Ok(Some((read, u32::try_from(read).unwrap_or(u32::MAX).min(rest)))),
-            Err(e) if is_later(&e) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
     }
 
     /// `done` bytes of the block are there.
@@ -237,16 +196,23 @@ impl Link {
         swarm.handle(now, if keep { Input::Block { conn, block } } else { Input::Discarded { conn, block } });
     }
 
-    /// Hands over every whole frame in `bytes` and keeps the rest.
+    /// Takes every whole frame in `bytes`, and of a block what is there; keeps the rest.
     fn frames(
         &mut self,
         now: Time,
         swarm: &mut Swarm,
         content: &Content,
-        mut bytes: &[u8],
+        bytes: &[u8],
     ) -> Result<(), Hangup> {
         let conn = self.conn;
-        while let Some((taken, frame)) = self.decoder.next(bytes).map_err(Hangup::Wire)? {
+        let mut bytes = bytes;
+        loop {
+            if let Intake::Payload { block, done, keep } = self.intake {
+                let taken = self.payload(content, block, done, keep, bytes)?;
+                bytes = &bytes[taken..];
+                self.took(now, swarm, block, done + taken as u32, keep);
+            }
+            let Some((taken, frame)) = self.decoder.next(bytes).map_err(Hangup::Wire)? else { break };
             bytes = &bytes[taken..];
             match frame {
                 Frame::Handshake(handshake) => swarm.handle(now, Input::Handshake { conn, handshake }),
@@ -257,21 +223,29 @@ impl Link {
                         Admit::Discard(block) => (block, false),
                         Admit::Close => return Err(Hangup::Refused),
                     };
-                    let here = bytes.len().min(block.length as usize);
-                    let at = content.geometry.piece_offset(block.piece) + u64::from(block.offset);
-                    if keep {
-                        if block.offset == 0 {
-                            content.store.expect(at, u64::from(content.geometry.piece_size(block.piece)));
-                        }
-                        content.store.write(at, &bytes[..here])?;
-                    }
-                    bytes = &bytes[here..];
-                    self.took(now, swarm, block, u32::try_from(here).unwrap_or(block.length), keep);
+                    self.intake = Intake::Payload { block, done: 0, keep };
                 }
             }
         }
         self.partial.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Puts what is there of a block to its place, or nowhere; the number of bytes.
+    fn payload(
+        &self,
+        content: &Content,
+        block: Block,
+        done: u32,
+        keep: bool,
+        bytes: &[u8],
+    ) -> Result<usize, Hangup> {
+        let here = bytes.len().min((block.length - done) as usize);
+        if keep && here > 0 {
+            let at = content.geometry.piece_offset(block.piece) + u64::from(block.offset + done);
+            content.store.write(at, &bytes[..here]).map_err(Hangup::Store)?;
+        }
+        Ok(here)
     }
 
     /// Queues bytes of the protocol.

@@ -1,7 +1,7 @@
 //! The driver on loopback sockets, each participant at its own 127.x address (bans go by address).
 
 use super::*;
-use crate::storage::{Backing, Files, Fingerprint, Layout, Mapped, Source, Span};
+use crate::storage::{Backing, Download, Files, Fingerprint, Layout, Source, Span};
 use crate::verify::Verifier;
 use boottorrent_swarm::announce::{Request, Response};
 use boottorrent_swarm::metainfo::Geometry;
@@ -90,7 +90,7 @@ fn seeder(
 
 fn empty(image: &Image, path: &Path) -> Content {
     let size = image.geometry.total();
-    let store = Mapped::open(&[Backing { path: path.to_owned(), size }], Layout::plain([size])).unwrap();
+    let store = Download::open(&[Backing { path: path.to_owned(), size }], Layout::plain([size])).unwrap();
     Content {
         geometry: image.geometry,
         store: Box::new(store),
@@ -121,7 +121,7 @@ fn a_node_lays_an_image_out_with_gaps() {
     ];
     let kernel = Span { file: 0, offset: 0, length: 1_000_001 };
     let initrd = Span { file: 1, offset: 110, length: 3_999_999 };
-    let store = Box::new(Mapped::open(&backings, Layout::new([kernel, initrd])).unwrap());
+    let store = Box::new(Download::open(&backings, Layout::new([kernel, initrd])).unwrap());
     let content = Content { geometry: image.geometry, store, verifier: Verifier::Sha256(image.list.clone()) };
     let (mut node, _) = driver();
     let id = node.add(Torrent { masters: vec![seed], ..torrent(content, Have::None) }).unwrap();

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of one read: what a link's queue holds, and small enough to stay in the cache until it is sent.
 const CHUNK: usize = 256 * 1024;
+/// Bytes hashed at a time: still in the nearest cache when the hash comes to them.
+const HASH_CHUNK: usize = 64 * 1024;
 
 /// What a file looked like when it was hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,8 @@ pub struct Source {
 struct Opened {
     path: PathBuf,
     file: File,
-    fingerprint: Fingerprint,
+    /// None: it is being downloaded, and its bytes are vouched for by their digests.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Opened {
@@ -62,14 +65,15 @@ impl Opened {
         let path = source.path.clone();
         let file = File::open(&path).map_err(Error::io(&path, "open"))?;
         let now = fingerprint(&file, &path)?;
-        let fingerprint = source.fingerprint.unwrap_or(now);
+        let fingerprint = Some(source.fingerprint.unwrap_or(now));
         let opened = Opened { path, file, fingerprint };
         opened.check()?;
         Ok(opened)
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.fingerprint.differs(&fingerprint(&self.file, &self.path)?) {
+        let Some(then) = &self.fingerprint else { return Ok(()) };
+        match then.differs(&fingerprint(&self.file, &self.path)?) {
             Some(what) => Err(Error::Changed { path: self.path.clone(), what }),
             None => Ok(()),
         }
@@ -102,7 +106,7 @@ impl Files {
     pub fn open(sources: &[Source], layout: Layout) -> Result<Files, Error> {
         let files = sources.iter().map(Opened::new).collect::<Result<Vec<Opened>, Error>>()?;
         for (n, opened) in files.iter().enumerate() {
-            if layout.needed(n) > opened.fingerprint.size {
+            if opened.fingerprint.is_some_and(|f| layout.needed(n) > f.size) {
                 return Err(Error::Changed { path: opened.path.clone(), what: "size" });
             }
         }
@@ -115,6 +119,25 @@ impl Files {
     /// The first that is not, by name.
     pub fn check(&self) -> Result<(), Error> {
         self.files.iter().try_for_each(Opened::check)
+    }
+
+    /// Files that are being written, by paths for messages.
+    pub(super) fn unfinished(files: Vec<(PathBuf, File)>, layout: Layout) -> Files {
+        let opened = |(path, file)| Opened { path, file, fingerprint: None };
+        Files { layout, files: files.into_iter().map(opened).collect() }
+    }
+
+    /// Writes to where the layout says.
+    pub(super) fn put(&self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        let mut rest = bytes;
+        for span in self.layout.locate(at, bytes.len() as u64) {
+            let length = usize::try_from(span.length).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at_checked(length).ok_or(Error::Outside)?;
+            let opened = self.file(&span)?;
+            opened.file.write_all_at(now, span.offset).map_err(Error::io(&opened.path, "write"))?;
+            rest = later;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(Error::Outside) }
     }
 
     fn file(&self, span: &Span) -> Result<&Opened, Error> {
@@ -160,12 +183,8 @@ fn affordable<'p, 'a>(parts: &'p [Part<'a>]) -> &'p [Part<'a>] {
 }
 
 impl Store for Files {
-    fn receive(&self, _: BorrowedFd<'_>, _: u64, _: u64, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn write(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::PermissionDenied.into())
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+        Err(Error::Outside)
     }
 
     fn send(
@@ -194,12 +213,12 @@ impl Store for Files {
     }
 
     fn digest(&self, at: u64, length: u64, sink: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = vec![0; HASH_CHUNK];
         for span in self.layout.locate(at, length) {
             let opened = self.file(&span)?;
             let mut done = 0;
             while done < span.length {
-                let now = usize::try_from(span.length - done).map_or(CHUNK, |rest| rest.min(CHUNK));
+                let now = usize::try_from(span.length - done).map_or(HASH_CHUNK, |rest| rest.min(HASH_CHUNK));
                 let chunk = &mut buffer[..now];
                 opened.read(span.offset + done, chunk)?;
                 sink(chunk);
