@@ -12,3 +12,6 @@ pub use plan::{Fault, FaultKind, Plan, Report};
 pub fn run(plan: &Plan) -> Report {
     world::World::new(plan).run()
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,8 @@ pub struct Plan {
     /// The last so many nodes start this much later still.
     pub late: (u32, Duration),
     pub faults: Vec<Fault>,
+    /// The master ends for good as soon as the nodes together hold one copy.
+    pub master_leaves: bool,
     /// The last so many nodes say that they have everything, and send false bytes.
     pub false_senders: u32,
     /// The run ends here at the latest.
@@ -62,6 +64,7 @@ impl Plan {
             spread: Duration::from_millis(100),
             late: (0, Duration::ZERO),
             faults: Vec::new(),
+            master_leaves: false,
             false_senders: 0,
             limit: Duration::from_secs(3600),
         }
@@ -91,9 +94,9 @@ pub struct Report {
     pub false_pieces: u32,
     /// Blocks that were sent to a node by a peer which it had found false before.
     pub after_ban: u32,
-    /// Of the pairs of pieces that a node completed one after the other, those in ascending neighbourhood.
+    /// Of all pairs of pieces that a node completed one after the other: the share of neighbours in order.
     pub in_order: f64,
-    /// The longest queue of requests at any peer, and of bytes in any link.
+    /// Requests that waited at one peer for another, at most (sampled at timers).
     pub longest_queue: u32,
     pub events: u64,
     /// FNV-1a over every event: two runs of one plan have the same.

@@ -70,6 +70,8 @@ pub(crate) struct World<'p> {
     admitted: BTreeMap<Channel, Admit>,
     next_link: u32,
     announced: BTreeSet<usize>,
+    /// Pieces that some node has verified.
+    spread: BTreeSet<Piece>,
     report: Report,
 }
 
@@ -101,6 +103,7 @@ impl<'p> World<'p> {
             admitted: BTreeMap::new(),
             next_link: 0,
             announced: BTreeSet::new(),
+            spread: BTreeSet::new(),
             report: Report {
                 makespan: None,
                 finished: Vec::new(),
@@ -190,6 +193,7 @@ impl<'p> World<'p> {
             Event::Wake(n) => {
                 if self.nodes[n].wake == self.now {
                     self.nodes[n].wake = Time(u64::MAX);
+                    self.sample(n);
                     self.input(n, Input::Tick);
                 }
             }
@@ -213,11 +217,21 @@ impl<'p> World<'p> {
                 self.log([5, n as u64, u64::from(piece.index()) << 1 | u64::from(ok)]);
                 if ok {
                     self.nodes[n].done_order.push(piece.index());
+                    let new = self.spread.insert(piece);
+                    if new && self.plan.master_leaves && self.spread.len() == self.geometry.pieces() as usize
+                    {
+                        self.fault(0, true);
+                    }
                 }
                 self.input(n, Input::Verified { piece, ok });
             }
             Event::Peers(n) => self.tell_peers(n),
         }
+    }
+
+    fn sample(&mut self, n: usize) {
+        let longest = self.nodes[n].swarm.as_ref().map_or(0, |s| s.progress().longest_queue);
+        self.report.longest_queue = self.report.longest_queue.max(longest);
     }
 
     fn start(&mut self, n: usize) {

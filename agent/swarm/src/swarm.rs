@@ -149,6 +149,7 @@ impl Swarm {
             duplicates,
             pieces_failed: self.pieces_failed,
             peers_connected: u32::try_from(linked).unwrap_or(u32::MAX),
+            longest_queue: self.peers.values().map(|p| p.queue.len()).max().unwrap_or(0),
             peers_known: u32::try_from(self.book.len()).unwrap_or(u32::MAX),
         }
     }

@@ -241,6 +241,8 @@ pub struct Progress {
     pub pieces_failed: u32,
     pub peers_connected: u32,
     pub peers_known: u32,
+    /// Requests of the peer that has most of them waiting here.
+    pub longest_queue: u32,
 }
 
 /// What one peer has given and taken.
