@@ -86,14 +86,10 @@ pub struct Services {
     pub seed_port: u16,
 }
 
-/// Reads and checks the folder `dir`; what is wrong goes to `findings`, and where anything is, there is no site.
+/// Reads and checks the folder `dir`. What is wrong goes to `findings`; where there are any, the site is only good for
+/// further checks, and none if it lacks a name, an interface or an address.
 #[must_use]
 pub fn load(dir: &Path, findings: &Findings) -> Option<Site> {
-    let site = read(dir, findings);
-    if findings.is_empty() { site } else { None }
-}
-
-fn read(dir: &Path, findings: &Findings) -> Option<Site> {
     let os::Folder { images, names } = os::read_all(dir, findings);
     let document = Document::open(&finding::join(dir, FILE), findings)?;
     let table = document.parse(findings)?;

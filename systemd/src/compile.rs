@@ -148,20 +148,20 @@ fn write_overlay(node: &Node, folder: &Path, to: &Path) -> Result<Overlay, Error
     Ok(Overlay { length: packed.length, sha256: packed.sha256 })
 }
 
-/// Why a node's folder is no overlay; none: it is one.
-pub(crate) fn check_overlay(node: &Node) -> Option<String> {
+/// Why a node's folder is no overlay, and what to do; none: it is one.
+pub(crate) fn check_overlay(node: &Node) -> Option<(String, String)> {
     match overlay::pack(node.overlay.as_ref()?, io::sink()) {
-        Err(e) => Some(overlay_told(node, &e)),
-        Ok(packed) if packed.length > MAX_OVERLAY => Some(format!(
-            "the overlay of {} has {} bytes packed; at most {MAX_OVERLAY} travel by TFTP: put large files into the OS",
-            node.name, packed.length
-        )),
+        Err(e) => Some((overlay_told(node, &e), "take it out of the folder".into())),
+        Ok(packed) if packed.length > MAX_OVERLAY => {
+            let what = format!("the overlay of {} has {} bytes packed", node.name, packed.length);
+            Some((what, format!("at most {MAX_OVERLAY} travel by TFTP: put large files into the OS")))
+        }
         Ok(_) => None,
     }
 }
 
 fn overlay_told(node: &Node, e: &overlay::Error) -> String {
-    format!("the overlay of {} cannot be packed: {e}; take it out of the folder", node.name)
+    format!("the overlay of {} cannot be packed: {e}", node.name)
 }
 
 fn write_signed(path: &Path, bytes: &[u8], key: &SiteKey) -> Result<(), Error> {

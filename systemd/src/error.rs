@@ -1,15 +1,14 @@
 //! Why boottorrent-gen stopped. Every variant prints as whole sentences, one a line.
 //! Decides nothing.
 
-use boottorrent_masterd::site::Finding;
 use boottorrent_masterd::store;
 use std::fmt;
 
 /// The reason of an exit status of 1.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// What is wrong with the site folder, or with the machine for it.
-    Site(Vec<Finding>),
+    /// What is wrong with the site folder, or with the machine for it: a sentence each.
+    Mistakes(Vec<String>),
     /// A step that the file system refused.
     Store(store::Error),
     /// The bootstrap image cannot be built.
@@ -21,11 +20,11 @@ pub(crate) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Site(findings) => {
-                for finding in findings {
-                    writeln!(f, "{finding}")?;
+            Error::Mistakes(mistakes) => {
+                for mistake in mistakes {
+                    writeln!(f, "{mistake}")?;
                 }
-                let count = findings.len();
+                let count = mistakes.len();
                 let mistakes = if count == 1 { "mistake" } else { "mistakes" };
                 write!(f, "{count} {mistakes}; nothing was changed")
             }

@@ -9,7 +9,7 @@ use crate::key::SiteKey;
 use crate::options::Options;
 use crate::progress::bytes;
 use crate::units::{self, Places, Units};
-use boottorrent_masterd::site::{self, Findings, Place, Site, host};
+use boottorrent_masterd::site::{self, Finding, Findings, Place, Site, host};
 use boottorrent_masterd::store::{Hashes, Store};
 use boottorrent_pxe::DEFAULT_IPXE;
 use nix::sys::statvfs::statvfs;
@@ -32,39 +32,62 @@ pub(crate) struct Examined {
 /// All mistakes, or a site without one.
 pub(crate) fn examine(options: &Options) -> Result<Examined, Error> {
     let findings = Findings::new();
-    let Some(site) = site::load(&options.dir, &findings) else {
-        return Err(Error::Site(findings.into_sorted()));
+    let site = site::load(&options.dir, &findings);
+    let store = Store::new(&options.store_here());
+    if let Some(site) = &site {
+        examine_around(site, options, &store, &findings)?;
+    }
+    let mut mistakes = Vec::new();
+    let mut told = |e: Error| mistakes.push(e.to_string());
+    let key = SiteKey::read(&options.key).map_err(&mut told).ok();
+    let agent = options.agent().map_err(&mut told).ok();
+    let units = match site.as_ref().filter(|_| findings.is_empty()) {
+        Some(site) => examine_images(site, options, &store, &findings).map_err(&mut told).ok(),
+        None => None,
     };
-    let here = Place::file(&options.dir.join(site::FILE));
+    let all: Vec<String> = findings.into_sorted().iter().map(Finding::to_string).chain(mistakes).collect();
+    match (site, key, agent, units) {
+        (Some(site), Some(key), Some(agent), Some(units)) if all.is_empty() => {
+            Ok(Examined { site, key, agent, store, units })
+        }
+        _ => Err(Error::Mistakes(all)),
+    }
+}
+
+/// This machine, and what belongs to single nodes.
+fn examine_around(site: &Site, options: &Options, store: &Store, findings: &Findings) -> Result<(), Error> {
     if options.root == Path::new("/") {
         let is_ours =
             |name: &str| install::is_installed(&options.root, &format!("boottorrent-{name}.socket"));
-        host::check(&site, is_ours, &findings);
+        host::check(site, is_ours, findings);
     }
-    let store = Store::new(&options.store_here());
-    check_only_site(&site, options, &store, &findings)?;
+    check_only_site(site, options, store, findings)?;
     for node in &site.nodes {
-        if let Some(told) = check_overlay(node) {
-            let (what, remedy) = told.split_once("; ").or(told.split_once(": ")).unwrap_or((&told, ""));
+        if let Some((what, remedy)) = check_overlay(node) {
             findings.add(&node.place, what, remedy);
         }
     }
     if site.services.tftp {
-        check_bootstrap(&site, &here, &findings);
+        check_bootstrap(site, &Place::file(&options.dir.join(site::FILE)), findings);
     }
-    let plans = plans(&site)?;
-    check_space(&plans, &store, &here, &findings)?;
+    Ok(())
+}
+
+/// The images, once their files are known to be there; and the units, which name their folders.
+fn examine_images(
+    site: &Site,
+    options: &Options,
+    store: &Store,
+    findings: &Findings,
+) -> Result<Units, Error> {
+    let plans = plans(site)?;
+    check_space(&plans, store, &Place::file(&options.dir.join(site::FILE)), findings)?;
     let places = Places {
         bindir: options.bindir.clone(),
         store: options.store.clone(),
         in_place: plans.iter().flat_map(Plan::in_place_folders).collect(),
     };
-    drop(plans);
-    let units = units::render(&site, &places).map_err(Error::Told);
-    if !findings.is_empty() {
-        return Err(Error::Site(findings.into_sorted()));
-    }
-    Ok(Examined { key: SiteKey::read(&options.key)?, agent: options.agent()?, units: units?, site, store })
+    units::render(site, &places).map_err(Error::Told)
 }
 
 /// The parts of the bootstrap image that come from this machine unless the site names others. Whether they fit

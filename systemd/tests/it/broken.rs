@@ -16,6 +16,7 @@ fn every_mistake_is_told_with_its_line_and_nothing_is_changed() {
         let site = dir.path().join("site");
         write(&site, &read(&golden().join("site")));
         write(&site, &read(&case.join("site")));
+        make_key(dir.path());
         let before = read(dir.path());
         for action in ["check", "compile"] {
             let says = refuse(dir.path(), &site, action);
@@ -25,8 +26,16 @@ fn every_mistake_is_told_with_its_line_and_nothing_is_changed() {
     }
 }
 
+/// The site key, so that its absence is not told as well; the example beside it is not used.
+fn make_key(root: &Path) {
+    let example = root.join("example");
+    let args = ["init".as_ref(), example.as_os_str(), "--root".as_ref(), root.as_os_str()];
+    assert!(generate(args).status.success());
+}
+
 fn refuse(root: &Path, site: &Path, action: &str) -> String {
-    let mut args = vec![site.to_str().unwrap(), "--root", root.to_str().unwrap()];
+    let agent = env!("CARGO_BIN_EXE_boottorrent-gen");
+    let mut args = vec![site.to_str().unwrap(), "--root", root.to_str().unwrap(), "--agent", agent];
     if action == "check" {
         args.insert(0, action);
     }
@@ -67,6 +76,30 @@ fn a_store_without_space_is_refused_before_anything_is_copied() {
     // Sparse: far larger than any disk here.
     let image = fs::File::create(site.join("os/debian/rootfs.squashfs")).unwrap();
     image.set_len(1 << 43).unwrap();
+    make_key(dir.path());
     let said = refuse(dir.path(), &site, "compile");
     assert!(said.contains("needs 8796.") && said.contains("in-place = true"), "{said}");
+}
+
+#[test]
+fn what_the_machine_lacks_is_told_together_with_what_the_folder_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    write(&site, &read(&golden().join("site")));
+    write(&site, &read(&golden().join("broken/os-template/site")));
+    let folder = dir.path().join("site/nodes/n01");
+    fs::create_dir_all(&folder).unwrap();
+    nix::unistd::mkfifo(&folder.join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let root = dir.path().to_str().unwrap();
+    let said =
+        stderr(&generate(["check", site.to_str().unwrap(), "--root", root, "--agent", "/nowhere/agent"]));
+    for what in [
+        "os.toml:6: \"cmdline\": there is no {host}",
+        "boottorrent.toml:16: the overlay of n01 cannot be packed:",
+        "etc/boottorrent/site.key: there is no site key",
+        "--agent /nowhere/agent: there is no such file",
+        "4 mistakes; nothing was changed",
+    ] {
+        assert!(said.contains(what), "{what} is missing in: {said}");
+    }
 }

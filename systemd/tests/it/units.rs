@@ -15,8 +15,8 @@ const MAX_EXPOSURE: &str = "20";
 fn tree(case: &str, bindir: &Path) -> Tree {
     let dir = golden().join("units").join(case).join("site");
     let findings = Findings::new();
-    let site = load(&dir, &findings);
-    let site = site.unwrap_or_else(|| panic!("{:?}", findings.into_sorted()));
+    let site = load(&dir, &findings).unwrap();
+    assert!(findings.is_empty(), "{:?}", findings.into_sorted());
     let places = Places {
         bindir: bindir.to_owned(),
         store: "/var/lib/boottorrent".into(),
