@@ -6,7 +6,7 @@ use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE};
 use crate::metainfo::{BLOCK, Block, Geometry, Piece};
-use crate::pieces::Who;
+use crate::pieces::{Take, Who};
 use crate::swarm::Conn;
 use crate::upload::Queue;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -56,7 +56,7 @@ pub(crate) struct Peer {
     pub(crate) requests: VecDeque<Pending>,
     pub(crate) live: u32,
     /// Pieces that this link fetches, in the order begun.
-    pub(crate) claims: Vec<Piece>,
+    pub(crate) claims: Vec<(Piece, Take)>,
     pub(crate) depth: Depth,
     pub(crate) reqq: u32,
     pub(crate) snubbed: bool,

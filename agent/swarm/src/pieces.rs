@@ -220,9 +220,12 @@ impl Pieces {
                 open.low = n.map_or(open.slots.len(), |n| n + open.low);
                 open.low
             }
-            Take::Shared => open.slots.iter().rposition(|s| {
-                s.state == State::Missing && s.askers.contains(&None) && !s.askers.contains(&Some(conn))
-            })?,
+            Take::Shared => {
+                let other = |s: &Slot| {
+                    s.state == State::Missing && s.askers.contains(&None) && !s.askers.contains(&Some(conn))
+                };
+                open.slots.iter().rposition(free).or_else(|| open.slots.iter().rposition(other))?
+            }
         };
         let slot = open.slots.get_mut(n)?;
         *slot.askers.iter_mut().find(|a| a.is_none())? = Some(conn);

@@ -80,7 +80,7 @@ impl Swarm {
         let owners = self.pieces.get(piece).map(|o| o.owners.clone()).unwrap_or_default();
         for conn in owners {
             if let Some(peer) = self.peers.get_mut(&conn) {
-                peer.claims.retain(|p| *p != piece);
+                peer.claims.retain(|(p, _)| *p != piece);
             }
         }
         self.push(Output::Verify { piece });
@@ -143,9 +143,9 @@ impl Swarm {
     fn disclaim(&mut self, conn: Conn) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let arriving = peer.arriving();
-        for piece in core::mem::take(&mut peer.claims) {
+        for (piece, take) in core::mem::take(&mut peer.claims) {
             if arriving.is_some_and(|b| b.piece == piece) {
-                peer.claims.push(piece);
+                peer.claims.push((piece, take));
             } else {
                 self.pieces.disown(piece, conn);
             }
@@ -200,8 +200,8 @@ impl Swarm {
 
     fn next_block(&mut self, conn: Conn) -> Option<Block> {
         let peer = self.peers.get_mut(&conn)?;
-        for piece in &peer.claims {
-            if let Some(block) = self.pieces.ask(*piece, conn, Take::First) {
+        for (piece, take) in &peer.claims {
+            if let Some(block) = self.pieces.ask(*piece, conn, *take) {
                 return Some(block);
             }
         }
@@ -221,7 +221,7 @@ impl Swarm {
                 return None;
             };
             self.pieces.own(piece, conn);
-            peer.claims.push(piece);
+            peer.claims.push((piece, take));
             // The last piece is asked for: from now on idle links may help others.
             self.look_again |= take == Take::First && self.pieces.wanted().is_empty();
             if let Some(block) = self.pieces.ask(piece, conn, take) {
@@ -238,7 +238,7 @@ impl Swarm {
             if !self.picker.is_better_left(&self.pieces, &peer.have, piece) {
                 continue;
             }
-            peer.claims.retain(|p| *p != piece);
+            peer.claims.retain(|(p, _)| *p != piece);
             let asked: Vec<Block> =
                 peer.requests.iter().map(|r| r.block).filter(|b| b.piece == piece).collect();
             self.pieces.disown(piece, conn);
@@ -320,7 +320,7 @@ impl Swarm {
         self.pieces_failed += 1;
         for conn in owners {
             if let Some(peer) = self.peers.get_mut(&conn) {
-                peer.claims.retain(|p| *p != piece);
+                peer.claims.retain(|(p, _)| *p != piece);
             }
         }
         if let [only] = sources.as_slice() {

@@ -175,7 +175,7 @@ impl Swarm {
                 self.pieces.abort(request.block, conn);
             }
         }
-        for piece in &peer.claims {
+        for (piece, _) in &peer.claims {
             self.pieces.disown(*piece, conn);
         }
         for piece in self.config.geometry.all().filter(|p| peer.have.has(*p)) {
