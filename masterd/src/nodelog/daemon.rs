@@ -75,6 +75,7 @@ pub fn run(service: &Service) -> Result<(), Error> {
     let mut log = restore(service, &config);
     let journal = Journal::open();
     let mut warnings = Warnings::default();
+    log::info!("serves {}", status(&log));
     service.ready(&status(&log));
     let mut reporter = Reporter::default();
     loop {

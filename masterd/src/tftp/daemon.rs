@@ -71,6 +71,7 @@ pub fn run(service: &Service) -> Result<(), Error> {
     }
     let root = service.store().join("current/tftp");
     let mut server = Server::new(root, config);
+    log::info!("serves {}", server.root().display());
     service.ready("waiting for the first request");
     let mut reporter = Reporter::default();
     loop {

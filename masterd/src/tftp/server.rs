@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boottorrent_swarm::Time;
 use nix::errno::Errno;
@@ -56,6 +56,10 @@ impl Server {
             state: State::default(),
             unix_time: 0,
         }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The socket of a session, for the daemon's poll set.

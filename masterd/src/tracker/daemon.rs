@@ -63,6 +63,7 @@ pub fn run(service: &Service) -> Result<(), Error> {
     let mut tracker = Tracker::new(key(service.run_dir())?, seed);
     let mut warnings = Warnings::default();
     configure(&mut tracker, config);
+    log::info!("serves {}", status(&tracker));
     service.ready(&status(&tracker));
     let mut reporter = Reporter::default();
     loop {

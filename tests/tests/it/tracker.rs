@@ -1,0 +1,173 @@
+//! The tracker as its clients see it: datagrams of the test's own, and two libtorrent sessions that know nothing of one
+//! another but what it tells them.
+
+use boottorrent_tests::clock::wait_for;
+use boottorrent_tests::lab::Lab;
+use boottorrent_tests::process::{Launch, Process};
+use boottorrent_tests::programs;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Of `TORRENT` below, as libtorrent reckons it; the test's own client uses it, too.
+const SWARM: &str = r#"
+import sys, time, hashlib
+import libtorrent as lt
+tracker, folder, out = sys.argv[1:4]
+data = bytes(i * 7 % 251 for i in range(300000))
+piece = 65536
+info = {b"name": b"image", b"piece length": piece, b"length": len(data),
+        b"pieces": b"".join(hashlib.sha1(data[i:i + piece]).digest() for i in range(0, len(data), piece))}
+ti = lt.torrent_info({b"info": info, b"announce": tracker.encode()})
+if out == "hash":
+    print(ti.info_hash()); sys.exit()
+settings = {"listen_interfaces": "0.0.0.0:6881", "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+            "enable_natpmp": False, "enable_outgoing_utp": False, "enable_incoming_utp": False}
+session = lt.session(settings)
+if out == "seed":
+    open(folder + "/image", "wb").write(data)
+handle = session.add_torrent({"ti": ti, "save_path": folder})
+end = time.time() + 60
+while time.time() < end:
+    if out != "seed" and handle.status().is_seeding:
+        print("COMPLETE", open(folder + "/image", "rb").read() == data, flush=True)
+        break
+    time.sleep(0.1)
+"#;
+
+fn start(lab: &Lab, netns: Option<&str>, listen: &str, info_hash: &str) -> Process {
+    fs::create_dir_all(lab.path("run")).unwrap();
+    fs::create_dir_all(lab.path("store/current")).unwrap();
+    let config = format!(
+        "interval-seconds = 10\nseeds = [\"10.9.9.9:6881\"]\n\
+         [[torrents]]\ninfo-hash = \"{info_hash}\"\nname = \"image\"\n"
+    );
+    fs::write(lab.path("store/current/tracker.toml"), config).unwrap();
+    let argv = [
+        programs::path("boottorrent-tracker").display().to_string(),
+        "--store".into(),
+        lab.path("store").display().to_string(),
+        "--run".into(),
+        lab.path("run").display().to_string(),
+        "--listen".into(),
+        listen.into(),
+    ];
+    let mut launch = Launch::new(&argv, lab.path("tracker.log"));
+    if let Some(netns) = netns {
+        launch = launch.netns(netns);
+    }
+    let mut tracker = launch.start().unwrap();
+    tracker.expect("serves 1 torrents", SOON).unwrap();
+    tracker
+}
+
+/// BEP 15 by hand: an announce's 98 bytes.
+fn announce(connection: [u8; 8], mac: &str, left: u64) -> Vec<u8> {
+    let numbers = |n: &[u32]| n.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<u8>>();
+    [
+        &connection[..],
+        &numbers(&[1, 77]),
+        &[0xaa; 20],
+        format!("-BT0100-{mac}").as_bytes(),
+        &0_u64.to_be_bytes(),
+        &left.to_be_bytes(),
+        &0_u64.to_be_bytes(),
+        &numbers(&[2, 0, 0, u32::MAX]),
+        &6881_u16.to_be_bytes(),
+    ]
+    .concat()
+}
+
+struct Client {
+    socket: UdpSocket,
+    tracker: SocketAddr,
+}
+
+impl Client {
+    fn ask(&self, datagram: &[u8]) -> Vec<u8> {
+        self.socket.send_to(datagram, self.tracker).unwrap();
+        let mut answer = [0; 2048];
+        let length = self.socket.recv(&mut answer).unwrap();
+        answer[..length].to_vec()
+    }
+
+    fn connect(&self) -> [u8; 8] {
+        let answer = self.ask(&[&0x0417_2710_1980_u64.to_be_bytes()[..], &[0; 4], &[0, 0, 0, 5]].concat());
+        assert_eq!((answer.len(), &answer[..8]), (16, &[0, 0, 0, 0, 0, 0, 0, 5][..]));
+        answer[8..].try_into().unwrap()
+    }
+}
+
+#[test]
+fn nodes_are_told_of_one_another_and_malformed_packets_are_counted() {
+    let lab = Lab::new().unwrap();
+    let tracker = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut daemon = start(&lab, None, &tracker.to_string(), &"aa".repeat(20));
+    let client = |address: &str| {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Client { socket, tracker }
+    };
+    let (one, two) = (client("127.0.0.2"), client("127.0.0.3"));
+    let connection = one.connect();
+    let head = |leechers: u8| {
+        [&[0, 0, 0, 1, 0, 0, 0, 77, 0, 0, 0, 10, 0, 0, 0, leechers][..], &[0, 0, 0, 1]].concat()
+    };
+    let seed = [10, 9, 9, 9, 0x1a, 0xe1];
+    assert_eq!(one.ask(&announce(connection, "525400000001", 9)), [&head(1)[..], &seed].concat());
+    let told = two.ask(&announce(two.connect(), "525400000002", 9));
+    assert_eq!(told, [&head(2)[..], &seed, &[127, 0, 0, 2, 0x1a, 0xe1]].concat());
+    // Another's connection id is refused, and remembered for nobody.
+    assert_eq!(two.ask(&announce(connection, "525400000002", 9))[..4], [0, 0, 0, 3]);
+    for length in 0..98 {
+        two.socket.send_to(&announce(connection, "525400000002", 9)[..length], tracker).unwrap();
+    }
+    let state = || fs::read_to_string(lab.path("run/tracker.json")).map_err(|e| e.to_string());
+    wait_for("both nodes and the malformed packets in the state file", SOON, || {
+        let state = state()?;
+        let value: serde_json::Value = serde_json::from_str(&state).map_err(|e| e.to_string())?;
+        let macs: Vec<_> =
+            value["torrents"][0]["peers"].as_array().into_iter().flatten().map(|p| &p["mac"]).collect();
+        let counted = value["warnings"]["malformed packet"] == 98;
+        if counted && macs == ["52:54:00:00:00:01", "52:54:00:00:00:02"] { Ok(()) } else { Err(state) }
+    })
+    .unwrap();
+    // A restart of the service costs no node its connection id.
+    daemon.signal(nix::sys::signal::Signal::SIGKILL);
+    daemon.wait(SOON).unwrap();
+    let _daemon = start(&lab, None, &tracker.to_string(), &"aa".repeat(20));
+    assert_eq!(one.ask(&announce(connection, "525400000001", 9))[..4], [0, 0, 0, 1]);
+}
+
+#[test]
+fn libtorrent_sessions_find_one_another() {
+    let lab = Lab::new().unwrap();
+    let hosts =
+        ["m", "a", "b"].map(|n| lab.network.host(n, &format!("10.0.0.{}/24", n.as_bytes()[0])).unwrap());
+    let [master, seed, leech] = hosts;
+    fs::write(lab.path("swarm.py"), SWARM).unwrap();
+    let script = lab.path("swarm.py").display().to_string();
+    let folder = |name: &str| {
+        fs::create_dir_all(lab.path(name)).unwrap();
+        lab.path(name).display().to_string()
+    };
+    let announce = "udp://10.0.0.109:6969";
+    let python = |name: &str, role: &str| {
+        ["/usr/bin/python3", &script, announce, &folder(name), role].map(str::to_owned)
+    };
+    let hash = python("seed", "hash");
+    let hash = master.run(&hash.each_ref().map(String::as_str)).unwrap();
+    let _tracker = start(&lab, Some(&master.netns), "0.0.0.0:6969", hash.trim());
+    let _seed =
+        Launch::new(&python("seed", "seed"), lab.path("seed.log")).netns(&seed.netns).start().unwrap();
+    wait_for("the seed's announce", SOON, || {
+        let state = fs::read_to_string(lab.path("run/tracker.json")).map_err(|e| e.to_string())?;
+        if state.contains("10.0.0.97:6881") { Ok(()) } else { Err(state) }
+    })
+    .unwrap();
+    let mut leech =
+        Launch::new(&python("leech", "leech"), lab.path("leech.log")).netns(&leech.netns).start().unwrap();
+    leech.expect("COMPLETE True", Duration::from_secs(60)).unwrap();
+}
