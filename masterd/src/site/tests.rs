@@ -44,7 +44,7 @@ fn folder(site: &str, images: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn told(dir: &Path) -> Vec<String> {
     let findings = Findings::new();
-    load(dir, &findings);
+    let _ = load(dir, &findings);
     let place = format!("{}/", dir.display());
     findings.into_sorted().iter().map(|f| f.to_string().replace(&place, "")).collect()
 }
