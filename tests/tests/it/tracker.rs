@@ -37,7 +37,8 @@ while time.time() < end:
     time.sleep(0.1)
 "#;
 
-fn start(lab: &Lab, netns: Option<&str>, listen: &str, info_hash: &str) -> Process {
+/// Each start has a log of its own, so that its readiness is not read off an earlier one's.
+fn start(lab: &Lab, log: &str, netns: Option<&str>, listen: &str, info_hash: &str) -> Process {
     fs::create_dir_all(lab.path("run")).unwrap();
     fs::create_dir_all(lab.path("store/current")).unwrap();
     let config = format!(
@@ -54,7 +55,7 @@ fn start(lab: &Lab, netns: Option<&str>, listen: &str, info_hash: &str) -> Proce
         "--listen".into(),
         listen.into(),
     ];
-    let mut launch = Launch::new(&argv, lab.path("tracker.log"));
+    let mut launch = Launch::new(&argv, lab.path(log));
     if let Some(netns) = netns {
         launch = launch.netns(netns);
     }
@@ -104,7 +105,7 @@ impl Client {
 fn nodes_are_told_of_one_another_and_malformed_packets_are_counted() {
     let lab = Lab::new().unwrap();
     let tracker = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut daemon = start(&lab, None, &tracker.to_string(), &"aa".repeat(20));
+    let mut daemon = start(&lab, "first.log", None, &tracker.to_string(), &"aa".repeat(20));
     let client = |address: &str| {
         let socket = UdpSocket::bind((address, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -137,7 +138,7 @@ fn nodes_are_told_of_one_another_and_malformed_packets_are_counted() {
     // A restart of the service costs no node its connection id.
     daemon.signal(nix::sys::signal::Signal::SIGKILL);
     daemon.wait(SOON).unwrap();
-    let _daemon = start(&lab, None, &tracker.to_string(), &"aa".repeat(20));
+    let _daemon = start(&lab, "second.log", None, &tracker.to_string(), &"aa".repeat(20));
     assert_eq!(one.ask(&announce(connection, "525400000001", 9))[..4], [0, 0, 0, 1]);
 }
 
@@ -159,7 +160,7 @@ fn libtorrent_sessions_find_one_another() {
     };
     let hash = python("seed", "hash");
     let hash = master.run(&hash.each_ref().map(String::as_str)).unwrap();
-    let _tracker = start(&lab, Some(&master.netns), "0.0.0.0:6969", hash.trim());
+    let _tracker = start(&lab, "tracker.log", Some(&master.netns), "0.0.0.0:6969", hash.trim());
     let _seed =
         Launch::new(&python("seed", "seed"), lab.path("seed.log")).netns(&seed.netns).start().unwrap();
     wait_for("the seed's announce", SOON, || {
