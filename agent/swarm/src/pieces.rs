@@ -224,7 +224,8 @@ impl Pieces {
                 let other = |s: &Slot| {
                     s.state == State::Missing && s.askers.contains(&None) && !s.askers.contains(&Some(conn))
                 };
-                open.slots.iter().rposition(free).or_else(|| open.slots.iter().rposition(other))?
+                let twice = || open.slots.iter().rposition(other).filter(|_| self.wanted.is_empty());
+                open.slots.iter().rposition(free).or_else(twice)?
             }
         };
         let slot = open.slots.get_mut(n)?;
