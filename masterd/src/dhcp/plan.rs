@@ -49,6 +49,10 @@ impl Plan {
         &self.config.boot
     }
 
+    pub(super) fn reservations(&self) -> usize {
+        self.config.reservations.len()
+    }
+
     pub(super) fn node(&self, mac: Mac) -> Option<&ReservationConfig> {
         self.nodes.get(&mac).map(|at| &self.config.reservations[*at])
     }

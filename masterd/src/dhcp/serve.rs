@@ -131,6 +131,7 @@ impl<'s> Daemon<'s> {
                 None
             }
         };
+        log::info!("{}", introduction(&server));
         Ok(Self {
             service,
             server,
@@ -259,7 +260,7 @@ impl<'s> Daemon<'s> {
         match service::read(self.service.store(), "dhcp") {
             Ok(config) => {
                 self.server.reconfigure(config, self.unix(now));
-                log::info!("the configuration was read again");
+                log::info!("the configuration was read again: {}", introduction(&self.server));
             }
             Err(e) => log::warn!("{e}; the old configuration stays"),
         }
@@ -282,6 +283,17 @@ impl<'s> Daemon<'s> {
 
 fn epoch_us(service: &Service) -> u64 {
     service.unix_time().saturating_mul(1_000_000).saturating_sub(service.now().0)
+}
+
+/// What this server will do, for whoever starts it.
+fn introduction(server: &Server) -> String {
+    let plan = server.plan();
+    let pools = plan.subnets().iter().map(|subnet| {
+        let size: u64 = subnet.ranges.iter().map(|range| range.size()).sum();
+        format!("{} with {size} addresses", subnet.network)
+    });
+    let pools: Vec<String> = pools.collect();
+    format!("{} serves {} and {} reservations", plan.server(), pools.join(", "), plan.reservations())
 }
 
 fn report(replay: &Replay) {

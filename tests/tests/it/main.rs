@@ -4,6 +4,7 @@
 
 mod house;
 mod lab;
+mod dhcp;
 mod units;
 mod boot;
 mod firmware;
