@@ -98,7 +98,7 @@ impl Directory<'_> {
         let pieces =
             image.geometry().map_err(|cause| Error::Content { name: image.name.clone(), cause })?.pieces();
         let bytes = self.fetch(&format!("pieces/{}", image.info_hash), pieces as usize * 32)?;
-        trust::check_sum("the list of pieces", &bytes, &image.pieces_sha256)?;
+        trust::check_sum("the piece list", &bytes, &image.pieces_sha256)?;
         Ok(bytes)
     }
 

@@ -24,8 +24,9 @@ const PEER_PORT: u16 = 6881;
 const PUBLISH: Duration = Duration::from_millis(100);
 /// What the tracker gets to hear our goodbye; it forgets nodes by itself too.
 const GOODBYE: Duration = Duration::from_millis(200);
-/// Notes that nobody has fetched yet; a hostile peer makes one a piece.
-const MAX_NOTES: usize = 32;
+/// Notes of one WINDOW; what a hostile peer causes beyond that is counted, not shown.
+const MAX_NOTES: u32 = 8;
+const NOTES_WINDOW: Duration = Duration::from_secs(10);
 /// Links of a node: the core keeps about 50, foreign ones may come on top.
 const MAX_LINKS: usize = 256;
 
@@ -150,15 +151,16 @@ impl Download {
 
 fn serve(driver: &mut Driver, torrent: TorrentId, shared: &Mutex<State>) -> Result<(), driver::Error> {
     let mut publish_at = Duration::ZERO;
+    let mut allowance = Allowance::default();
     loop {
         driver.turn(Some(PUBLISH))?;
-        let mut notes = Vec::new();
+        let now = crate::clock::now();
+        let mut notes = Vec::from_iter(allowance.renew(now));
         let mut gone = false;
         while let Some(event) = driver.next_event() {
             gone |= matches!(event, Event::Withdrawn(..));
-            notes.extend(sentence(event));
+            notes.extend(sentence(event).filter(|_| allowance.spend()));
         }
-        let now = crate::clock::now();
         if now >= publish_at || !notes.is_empty() {
             publish_at = now + PUBLISH;
             publish(driver, torrent, shared, notes);
@@ -169,6 +171,31 @@ fn serve(driver: &mut Driver, torrent: TorrentId, shared: &Mutex<State>) -> Resu
         if lock(shared).stop {
             return driver.stop(GOODBYE);
         }
+    }
+}
+
+/// How much may still be said: the network must not fill the consoles.
+#[derive(Default)]
+struct Allowance {
+    ends: Duration,
+    said: u32,
+}
+
+impl Allowance {
+    fn spend(&mut self) -> bool {
+        self.said = self.said.saturating_add(1);
+        self.said <= MAX_NOTES
+    }
+
+    /// At the end of a window: how many notes it swallowed.
+    fn renew(&mut self, now: Duration) -> Option<String> {
+        if now < self.ends {
+            return None;
+        }
+        self.ends = now + NOTES_WINDOW;
+        let swallowed = std::mem::take(&mut self.said).saturating_sub(MAX_NOTES);
+        (swallowed > 0)
+            .then(|| format!("{swallowed} more notes of this kind in {} s", NOTES_WINDOW.as_secs()))
     }
 }
 
@@ -188,7 +215,6 @@ fn publish(driver: &Driver, torrent: TorrentId, shared: &Mutex<State>, notes: Ve
     state.givers = peers.iter().filter(|peer| peer.bytes_in > 0).count();
     state.tracker = driver.tracker_trouble(torrent).map(str::to_owned);
     state.notes.extend(notes);
-    state.notes.truncate(MAX_NOTES);
 }
 
 fn sentence(event: Event) -> Option<String> {
@@ -218,4 +244,21 @@ fn have(content: &Content, good: &[bool]) -> Have {
 
 fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_notes_is_counted_instead_of_shown() {
+        let mut allowance = Allowance::default();
+        assert_eq!(allowance.renew(Duration::from_secs(1)), None);
+        let shown = (0..100).filter(|_| allowance.spend()).count();
+        assert_eq!(shown, MAX_NOTES as usize);
+        assert_eq!(allowance.renew(Duration::from_secs(5)), None, "the window is not over");
+        let summary = allowance.renew(Duration::from_secs(11)).unwrap();
+        assert!(summary.starts_with("92 more notes"), "{summary}");
+        assert!(allowance.spend());
+    }
 }

@@ -147,7 +147,7 @@ impl Supervisor {
         loop {
             let (pid, how) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, format!("it ended with status {code}")),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("killed by {signal}")),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, format!("killed by signal {signal}")),
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };

@@ -169,7 +169,7 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
     let list = Directory { master, key: &key, deadline }.pieces(image)?;
     let geometry = image.geometry()?;
     let verifier = Verifier::from_sha256_list(&list, geometry.pieces())
-        .ok_or_else(|| Failure::new("the list of pieces is not for this image"))?;
+        .ok_or_else(|| Failure::new("the piece list is not for this image"))?;
     let laying = Plan::new(image, &boot.overlay)?.lay(Path::new(mounts::IMAGE), image)?;
     let store = Box::new(Shared(Arc::clone(&laying.shelf)));
     let content = Arc::new(Content { geometry, store, verifier });
