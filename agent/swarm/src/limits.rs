@@ -42,6 +42,10 @@ pub(crate) const MAX_SUSPICIONS: u8 = 3;
 pub(crate) const HAVE_DELAY: Duration = Duration::from_millis(10);
 /// A peer that owes blocks and sends none for this long is routed around.
 pub(crate) const SNUB: Duration = Duration::from_secs(1);
+/// A peer that rejects is asked again after this.
+pub(crate) const REJECT_PAUSE: Duration = Duration::from_millis(250);
+/// A cancelled request may still be answered within this: longer than any queue of a peer that serves us at all.
+pub(crate) const CANCELLED_KEPT: Duration = Duration::from_secs(10);
 /// A link that owes an answer, or the handshake, for this long is dead.
 pub(crate) const SILENT: Duration = Duration::from_secs(5);
 /// A link is closed when nothing at all came for this long (BEP 3's customary two minutes, and some for a late timer).

@@ -64,6 +64,7 @@ impl Swarm {
             } else if peer.peer_id.is_some() && self.now.since(peer.last_out) >= KEEP_ALIVE {
                 self.send(conn, OwnedMessage::KeepAlive);
             }
+            self.forget_cancelled(conn);
             self.pump(conn);
         }
     }

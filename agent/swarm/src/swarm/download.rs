@@ -2,16 +2,12 @@
 
 use super::{Admit, CloseReason, Conn, Output, Swarm};
 use crate::announce::Event;
-use crate::limits::{MAX_SUSPICIONS, SNUB};
+use crate::limits::{CANCELLED_KEPT, MAX_SUSPICIONS, REJECT_PAUSE, SNUB};
 use crate::metainfo::{Block, Piece};
 use crate::peers::Pending;
 use crate::pieces::{Take, Who};
 use crate::wire::{BlockClaim, OwnedMessage};
 use alloc::vec::Vec;
-use core::time::Duration;
-
-/// A peer that rejects is asked again after this.
-const REJECT_PAUSE: Duration = Duration::from_millis(250);
 
 impl Swarm {
     /// Asked when the header of a piece message has been read, before its payload.
@@ -108,7 +104,8 @@ impl Swarm {
     pub(super) fn rejected(&mut self, conn: Conn, claim: BlockClaim) -> Result<(), &'static str> {
         let block = self.config.geometry.claim(claim.index, claim.offset, claim.length);
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let at = block.and_then(|b| peer.find(b)).ok_or("a reject of nothing that was asked for")?;
+        // Some clients answer a cancelled request twice, or late: that is no reason to lose them.
+        let Some(at) = block.and_then(|b| peer.find(b)) else { return Ok(()) };
         let Some(request) = peer.settle(at) else { return Ok(()) };
         if request.arriving {
             return Err("a reject in the middle of its block");
@@ -174,7 +171,7 @@ impl Swarm {
             return self.probe(conn);
         }
         let mut appetite = peer.appetite(self.config.limits.depth_max);
-        if appetite > 0 && peer.requests.is_empty() {
+        if appetite > 0 && peer.live == 0 {
             peer.progress = self.now;
             peer.depth.restart(self.now);
         }
@@ -280,6 +277,14 @@ impl Swarm {
         let elsewhere = |b: &Block| self.peers.values().any(|p| !p.snubbed && p.have.has(b.piece));
         if stuck.is_some_and(|b| elsewhere(&b)) {
             self.close(conn, CloseReason::Stalled);
+        }
+    }
+
+    /// Not every client answers a cancelled request, as BEP 6 asks: such a one is forgotten after a while.
+    pub(super) fn forget_cancelled(&mut self, conn: Conn) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.requests.retain(|r| r.live || r.arriving || now.since(r.sent) < CANCELLED_KEPT);
         }
     }
 

@@ -331,9 +331,8 @@ fn a_rejecting_peer_is_left_alone_for_a_moment() {
     }
     assert!(requests(&b.out(), 1).is_empty());
     assert!(!requests(&b.wait(400), 1).is_empty(), "asked again");
-    b.say(1, Message::Reject(claim(7, 3)));
-    let rest = closes(&b.out());
-    assert!(rest.is_empty() || matches!(rest[..], [(1, CloseReason::Protocol(_))]));
+    b.say(1, Message::Reject(claim(7, 3))).say(1, Message::Reject(claim(7, 3)));
+    assert!(closes(&b.out()).is_empty(), "twice is no crime");
 }
 
 #[test]
@@ -396,14 +395,13 @@ fn haves_wait_for_company_and_are_not_told_to_owners() {
 #[test]
 fn hostile_input_costs_its_link_only() {
     let long = BlockClaim { index: 0, offset: 0, length: BLOCK + 1 };
-    let cases: [&[Message<'_>]; 8] = [
+    let cases: [&[Message<'_>]; 7] = [
         &[Message::Have(PIECES)],
         &[Message::Bitfield(&[0xff, 0])],
         &[Message::HaveAll, Message::HaveNone],
         &[Message::Have(0), Message::Bitfield(&[0xff])],
         &[Message::Request(claim(PIECES, 0))],
         &[Message::Request(long)],
-        &[Message::Reject(claim(0, 0))],
         &[Message::DontHave(u32::MAX)],
     ];
     for case in cases {
