@@ -188,8 +188,8 @@ impl<'s> Daemon<'s> {
                     Ok(Some(datagram)) => datagram,
                     Ok(None) => break,
                     Err(e) => {
-                        // An ICMP error of an earlier answer arrives here; the socket itself goes on.
-                        self.warnings.warn(now, "answer not taken", e);
+                        // The interface went down, say; the kernel tells it once and the socket goes on.
+                        self.warnings.warn(now, "the socket failed", e);
                         break;
                     }
                 };
@@ -293,7 +293,7 @@ fn introduction(server: &Server) -> String {
         format!("{} with {size} addresses", subnet.network)
     });
     let pools: Vec<String> = pools.collect();
-    format!("{} serves {} and {} reservations", plan.server(), pools.join(", "), plan.reservations())
+    format!("{} serves {}; reservations: {}", plan.server(), pools.join(", "), plan.reservations())
 }
 
 fn report(replay: &Replay) {

@@ -258,7 +258,8 @@ impl Server {
         self.counters.naks += 1;
         let wish = request.address(code::REQUESTED_ADDRESS).unwrap_or(request.ciaddr);
         let mut outcome = self.say(subnet, request, Verdict::Nak { why });
-        outcome.notices.push(Notice::Info(format!("{} is refused {wish}: {why}", request.mac)));
+        let detail = format!("{wish} for {}: {why}", request.mac);
+        outcome.notices.push(Notice::Warning { kind: "address refused", detail });
         outcome
     }
 
