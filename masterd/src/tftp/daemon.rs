@@ -11,7 +11,7 @@ use boottorrent_swarm::Time;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::limits::{PACKETS_PER_TURN, REQUEST_BYTES};
+use super::limits::{REQUEST_BYTES, REQUESTS_PER_TURN};
 use super::server::Server;
 use super::sockets;
 use crate::service::{self, ConfigError, Service, ServiceError};
@@ -116,7 +116,7 @@ fn round(now: Time, epoll: &Epoll, sockets: &[UdpSocket], server: &mut Server) -
 
 fn requests(now: Time, epoll: &Epoll, socket: &UdpSocket, server: &mut Server) -> Result<(), Error> {
     let mut buffer = [0; REQUEST_BYTES + 1];
-    for _ in 0..PACKETS_PER_TURN {
+    for _ in 0..REQUESTS_PER_TURN {
         let arrival = match sockets::receive(socket, &mut buffer) {
             Ok(Some(arrival)) => arrival,
             Ok(None) => break,

@@ -36,8 +36,8 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(8);
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const REPEATS: u32 = 2;
 
-/// Packets that one readable socket may have handled before the others get their turn.
-pub(super) const PACKETS_PER_TURN: usize = 64;
+/// Requests that are taken at once before running transfers get their turn.
+pub(super) const REQUESTS_PER_TURN: usize = 64;
 
 /// Largest UDP payload over IPv4; bounds how many blocks go to the kernel at once.
 pub(super) const DATAGRAM_BYTES: usize = 65507;

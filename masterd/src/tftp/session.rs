@@ -1,11 +1,10 @@
 //! One client being served: its socket, its file and its transfer's state, bound together.
 //! Performs what the transfer decides; never decides which request is served.
 
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 
 use boottorrent_swarm::Time;
 
-use super::limits::PACKETS_PER_TURN;
 use super::options::Granted;
 use super::packet::{ErrorCode, Malformed, Reply, emit_error, emit_oack};
 use super::sockets::{self, Window};
@@ -88,7 +87,8 @@ impl Session {
         self.perform(step, buffer)
     }
 
-    /// Takes what has arrived, until the socket is empty, the transfer is over or others must have their turn.
+    /// Takes one packet. Whoever has more waiting is reported again by the level-triggered set: a second look at the
+    /// socket would nearly always find it empty, since a client waits for its answer.
     pub(super) fn readable(
         &mut self,
         now: Time,
@@ -97,34 +97,30 @@ impl Session {
     ) -> Option<End> {
         // Acknowledgements have 4 bytes, errors a short text; the rest is cut off.
         let mut packet = [0; 256];
-        for _ in 0..PACKETS_PER_TURN {
-            let Ok((length, from)) = self.socket.recv_from(&mut packet) else { return None };
-            let std::net::SocketAddr::V4(from) = from else { continue };
-            if from != self.client {
-                // RFC 1350 section 4: tell the stranger, and go on as if nothing had come.
-                let text = emit_error(ErrorCode::UnknownTransfer, "this port serves another client");
-                let _lost = self.socket.send_to(&text, from);
-                odd(Oddity::Stranger(from));
-                continue;
+        let (length, from) = match self.socket.recv_from(&mut packet) {
+            Ok((length, SocketAddr::V4(from))) => (length, from),
+            Ok(_) | Err(_) => return None,
+        };
+        if from != self.client {
+            // RFC 1350 section 4: tell the stranger, and go on as if nothing had come.
+            let text = emit_error(ErrorCode::UnknownTransfer, "this port serves another client");
+            let _lost = self.socket.send_to(&text, from);
+            odd(Oddity::Stranger(from));
+            return None;
+        }
+        match Reply::parse(packet.get(..length).unwrap_or_default()) {
+            Ok(Reply::Ack(block)) => {
+                let step = self.transfer.acknowledged(now, block);
+                self.perform(step, buffer)
             }
-            let end = match Reply::parse(packet.get(..length).unwrap_or_default()) {
-                Ok(Reply::Ack(block)) => {
-                    let step = self.transfer.acknowledged(now, block);
-                    self.perform(step, buffer)
-                }
-                Ok(Reply::Error { code, text }) => {
-                    Some(End::Refused(format!("error {code} {}", text.escape_ascii())))
-                }
-                Err(why) => {
-                    odd(Oddity::Malformed(from, why));
-                    None
-                }
-            };
-            if end.is_some() {
-                return end;
+            Ok(Reply::Error { code, text }) => {
+                Some(End::Refused(format!("error {code} {}", text.escape_ascii())))
+            }
+            Err(why) => {
+                odd(Oddity::Malformed(from, why));
+                None
             }
         }
-        None
     }
 
     fn perform(&mut self, step: Step, buffer: &mut Vec<u8>) -> Option<End> {
