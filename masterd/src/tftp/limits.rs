@@ -17,8 +17,8 @@ pub(super) const BLOCK_DEFAULT: u16 = 512;
 /// counts a block as some 2300 bytes; firmware asks for 4, the agent for 16.
 pub(super) const WINDOW_MAX: u16 = 64;
 
-/// Transfers at once. Each holds one socket and one open file, so this is a half of the unit's `LimitNOFILE=`; a
-/// request beyond it is left unanswered, because boot ROMs repeat a request but give up at an error.
+/// Transfers at once. Each holds a socket and an open file, which is far below the unit's `LimitNOFILE=`, and the memory
+/// of a few packets; a request beyond it is left unanswered, because boot ROMs repeat a request but give up at an error.
 pub(super) const TRANSFERS: usize = 1000;
 
 /// Transfers at once for one address: firmware uses one or two, and one host must not take them all.
