@@ -5,6 +5,9 @@
 mod house;
 mod lab;
 mod dhcp;
+mod ra;
+mod tftp;
+mod tracker;
 mod units;
 mod boot;
 mod firmware;
