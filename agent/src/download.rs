@@ -18,6 +18,8 @@ use boottorrent_swarm::{InfoHash, Mac, PeerId};
 
 pub(crate) use progress::Meter;
 
+use crate::linger::Company;
+
 /// The port that other nodes dial: BitTorrent's customary one.
 const PEER_PORT: u16 = 6881;
 /// How often the other threads see new figures; a person reads no faster.
@@ -71,8 +73,7 @@ pub(crate) struct Order {
 pub(crate) struct State {
     pub(crate) progress: Option<Progress>,
     pub(crate) complete: bool,
-    /// Nobody that we are linked to needs anything from us.
-    pub(crate) lonely: bool,
+    pub(crate) company: Company,
     pub(crate) bytes_master: u64,
     pub(crate) bytes_peers: u64,
     pub(crate) bytes_sent: u64,
@@ -207,7 +208,11 @@ fn publish(driver: &Driver, torrent: TorrentId, shared: &Mutex<State>, notes: Ve
     let mut state = lock(shared);
     state.progress = driver.progress(torrent);
     state.complete = driver.is_complete(torrent);
-    state.lonely = driver.lonely(torrent);
+    state.company = match (peers.iter().all(|peer| peer.is_master), driver.lonely(torrent)) {
+        (true, true) => Company::Nobody,
+        (false, true) => Company::Content,
+        (_, false) => Company::Needy,
+    };
     state.bytes_master = sum(|peer| peer.bytes_in, true);
     state.bytes_peers = sum(|peer| peer.bytes_in, false);
     state.bytes_sent = peers.iter().map(|peer| peer.bytes_out).sum();

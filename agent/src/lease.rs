@@ -214,6 +214,14 @@ impl Lease {
         }
         Ok(())
     }
+
+    /// Takes the address away from the card; routes through it go with it.
+    pub(crate) fn give_up(&self) {
+        if let Ok(control) = sys::control_socket() {
+            // A card that is gone has no address either.
+            let _ = sys::set_address(&control, &self.card.name, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+        }
+    }
 }
 
 impl fmt::Display for Lease {

@@ -13,21 +13,32 @@ const IDLE: Duration = Duration::from_secs(15);
 /// "auto": however busy, a person waits for this node.
 const MOST: Duration = Duration::from_secs(600);
 
+/// Who is there besides the master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// No other node was ever seen.
+    #[default]
+    Nobody,
+    /// Nodes that need nothing from us.
+    Content,
+    Needy,
+}
+
 pub(crate) struct Watch {
     policy: Linger,
     begun: Duration,
-    lonely_since: Option<Duration>,
+    content_since: Option<Duration>,
     sent: u64,
     sent_at: Duration,
 }
 
 impl Watch {
     pub(crate) fn new(policy: Linger, now: Duration) -> Self {
-        Self { policy, begun: now, lonely_since: None, sent: 0, sent_at: now }
+        Self { policy, begun: now, content_since: None, sent: 0, sent_at: now }
     }
 
     /// Why the node may go now; None: it stays.
-    pub(crate) fn over(&mut self, now: Duration, lonely: bool, bytes_sent: u64) -> Option<String> {
+    pub(crate) fn over(&mut self, now: Duration, company: Company, bytes_sent: u64) -> Option<String> {
         let stayed = now.saturating_sub(self.begun);
         if let Linger::Milliseconds(wanted) = self.policy {
             let wanted = Duration::from_millis(wanted);
@@ -37,10 +48,13 @@ impl Watch {
             self.sent = bytes_sent;
             self.sent_at = now;
         }
-        if !lonely {
-            self.lonely_since = None;
-        } else if now.saturating_sub(*self.lonely_since.get_or_insert(now)) >= QUIET {
-            return Some("nobody needs this node".into());
+        match company {
+            Company::Nobody => return Some("no other node was seen".into()),
+            Company::Needy => self.content_since = None,
+            Company::Content if now.saturating_sub(*self.content_since.get_or_insert(now)) >= QUIET => {
+                return Some("nobody needs this node".into());
+            }
+            Company::Content => {}
         }
         if now.saturating_sub(self.sent_at) >= IDLE {
             return Some(format!("nobody took anything for {} s", IDLE.as_secs()));
@@ -60,34 +74,39 @@ mod tests {
     #[test]
     fn a_fixed_time_is_kept_whoever_is_there() {
         let mut watch = Watch::new(Linger::Milliseconds(5000), at(100));
-        assert_eq!(watch.over(at(104), true, 0), None);
-        assert!(watch.over(at(105), false, 9).is_some());
-        assert!(Watch::new(Linger::Milliseconds(0), at(1)).over(at(1), false, 0).is_some());
+        assert_eq!(watch.over(at(104), Company::Content, 0), None);
+        assert!(watch.over(at(105), Company::Needy, 9).is_some());
+        assert!(Watch::new(Linger::Milliseconds(0), at(1)).over(at(1), Company::Needy, 0).is_some());
     }
 
     #[test]
     fn auto_goes_when_nobody_has_needed_it_for_a_moment() {
         let mut watch = Watch::new(Linger::Auto, at(0));
-        assert_eq!(watch.over(at(0), true, 0), None);
-        assert_eq!(watch.over(at(0) + QUIET / 2, false, 0), None, "somebody came");
-        assert_eq!(watch.over(at(2), true, 0), None);
-        assert!(watch.over(at(3), true, 0).is_some());
+        assert_eq!(watch.over(at(0), Company::Content, 0), None);
+        assert_eq!(watch.over(at(0) + QUIET / 2, Company::Needy, 0), None, "somebody came");
+        assert_eq!(watch.over(at(2), Company::Content, 0), None);
+        assert!(watch.over(at(3), Company::Content, 0).is_some());
+    }
+
+    #[test]
+    fn auto_does_not_wait_for_nodes_that_were_never_there() {
+        assert!(Watch::new(Linger::Auto, at(5)).over(at(5), Company::Nobody, 0).is_some());
     }
 
     #[test]
     fn auto_serves_who_takes_and_leaves_who_does_not() {
         let mut watch = Watch::new(Linger::Auto, at(0));
         for second in 1..60 {
-            assert_eq!(watch.over(at(second), false, second * 1000), None, "{second}");
+            assert_eq!(watch.over(at(second), Company::Needy, second * 1000), None, "{second}");
         }
-        assert_eq!(watch.over(at(73), false, 59_000), None);
-        assert!(watch.over(at(74), false, 59_000).unwrap().contains("nobody took anything"));
+        assert_eq!(watch.over(at(73), Company::Needy, 59_000), None);
+        assert!(watch.over(at(74), Company::Needy, 59_000).unwrap().contains("nobody took anything"));
     }
 
     #[test]
     fn auto_ends_however_busy() {
         let mut watch = Watch::new(Linger::Auto, at(0));
-        let end = (1..).find(|second| watch.over(at(*second), false, *second).is_some());
+        let end = (1..).find(|second| watch.over(at(*second), Company::Needy, *second).is_some());
         assert_eq!(end, Some(MOST.as_secs()));
     }
 }

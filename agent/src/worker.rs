@@ -32,7 +32,7 @@ pub(crate) struct Boot {
     pub(crate) cmdline: Cmdline,
     /// With carrier, in the order in which they are tried.
     pub(crate) cards: Vec<Card>,
-    /// How many leases were asked for: another turn begins with another card.
+    /// Which card is asked next: it counts up with each one that led nowhere.
     pub(crate) lease_turn: usize,
     pub(crate) lease: Option<Lease>,
     pub(crate) keeper: Keeper,

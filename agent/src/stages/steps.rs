@@ -60,12 +60,19 @@ pub(super) fn link(boot: &mut Boot, deadline: Duration) -> Outcome {
 pub(super) fn lease(boot: &mut Boot, deadline: Duration) -> Outcome {
     boot.keeper.dismiss();
     boot.keeper = Keeper::default();
+    if let Some(before) = boot.lease.take() {
+        // An address without a master behind it: the next card may be on the right network.
+        boot.lease_turn += 1;
+        before.give_up();
+    }
     let turn = boot.lease_turn.checked_rem(boot.cards.len()).unwrap_or(0);
-    boot.lease_turn += 1;
     let card = Boot::need(boot.cards.get(turn), "a card with carrier")?;
-    let mut client = lease::Client::new(&card)?;
     let report = boot.report.clone();
-    let lease = client.acquire(deadline, |text| report.progress(&format!("  {text}")))?;
+    let acquired = lease::Client::new(&card).and_then(|mut client| {
+        let lease = client.acquire(deadline, |text| report.progress(&format!("  {text}")))?;
+        Ok((client, lease))
+    });
+    let (client, lease) = acquired.inspect_err(|_| boot.lease_turn += 1)?;
     boot.master = boot.cmdline.master.or(lease.next_server).or(Some(lease.server));
     boot.lease = Some(lease.clone());
     let name = boot.name();
@@ -77,7 +84,6 @@ pub(super) fn lease(boot: &mut Boot, deadline: Duration) -> Outcome {
     if let Err(error) = thread.spawn(move || client.keep(lease, &report, &keeper)) {
         boot.report.note("lease", &format!("nobody renews the lease: {error}"));
     }
-    boot.lease_turn -= 1; // this card has a lease: it is the one until the catalog says that it is not
     Ok(done)
 }
 
@@ -86,7 +92,7 @@ pub(super) fn catalog(boot: &mut Boot, deadline: Duration) -> Outcome {
     let master = Boot::need(boot.master.as_ref(), "the master")?;
     let key = Boot::site_key()?;
     let directory = Directory { master, key: &key, deadline };
-    let catalog = directory.catalog().inspect_err(|_| boot.lease_turn += 1)?;
+    let catalog = directory.catalog()?;
     let node = directory.node(lease.card.mac, &catalog.site)?;
     boot.overlay = node.as_ref().map(|node| directory.overlay(node)).transpose()?.unwrap_or_default();
     boot.node = node;
@@ -266,7 +272,7 @@ pub(super) fn linger(boot: &mut Boot, _deadline: Duration) -> Outcome {
     loop {
         let state = download.state()?;
         let now = clock::now();
-        if let Some(why) = watch.over(now, state.lonely, state.bytes_sent) {
+        if let Some(why) = watch.over(now, state.company, state.bytes_sent) {
             return Ok(with_bytes(Done::new(why), &state));
         }
         let mb = state.bytes_sent as f64 / 1e6;
