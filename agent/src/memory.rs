@@ -116,6 +116,16 @@ impl fmt::Display for Bill {
     }
 }
 
+/// The most memory that this process ever had, in KiB; the image is not part of it, since nobody maps it.
+pub(crate) fn own_peak_kib() -> u64 {
+    peak(&fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+fn peak(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or_default()
+}
+
 fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(MIB)
 }
@@ -134,6 +144,12 @@ mod tests {
         let memory = Memory::parse(text).unwrap();
         assert_eq!((memory.total, memory.available), (2_014_268 * 1024, 1792 * MIB));
         assert_eq!(Memory::parse("MemTotal: x kB\n"), None);
+    }
+
+    #[test]
+    fn reads_its_own_peak() {
+        assert_eq!(peak("Name:\tinit\nVmHWM:\t    5124 kB\nVmRSS:\t 1 kB\n"), 5124);
+        assert!(own_peak_kib() > 0);
     }
 
     #[test]

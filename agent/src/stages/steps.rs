@@ -14,7 +14,7 @@ use super::{Done, Failure};
 use crate::directory::Directory;
 use crate::download::{Download, Meter, Order, State};
 use crate::image::{Plan, Shared};
-use crate::memory::{Bill, Memory};
+use crate::memory::{Bill, Memory, own_peak_kib};
 use crate::worker::{Boot, Keeper};
 use crate::{choice, clock, handover, lease, linger, link, load, modules, mounts};
 
@@ -163,7 +163,7 @@ pub(super) fn download(boot: &mut Boot, _deadline: Duration) -> Outcome {
         }
         clock::pause(LOOK);
     };
-    Ok(summary(&state))
+    Ok(summary(&state).with("agent_kib", own_peak_kib()))
 }
 
 fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
