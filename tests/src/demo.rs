@@ -7,7 +7,7 @@ use crate::error::LabError;
 use crate::node::{Node, NodeSpec};
 use crate::os;
 use crate::room::{Room, SITE};
-use crate::site::{Os, Site};
+use crate::site::{KERNEL, Os, Site};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -89,16 +89,25 @@ pub fn run(plan: &Plan) -> Result<(), LabError> {
     finish(&story, &room, plan, &nodes)
 }
 
-/// `boottorrent-gen init` makes the key and an example; the demo's own site takes the example's place.
+/// What a maintainer does: `boottorrent-gen init`, then edits, then `boottorrent-gen`.
 fn compile(story: &Story, room: &Room, plan: &Plan, specs: &[NodeSpec]) -> Result<(), LabError> {
-    let mut site = Site::with(&[plan.os()]).file("nodes/n01/etc/boottorrent-demo", "only on n01\n");
-    for spec in specs {
-        let name = if plan.debian { "debian" } else { "small" };
-        site = site.node(spec, &format!("os = \"{name}\""));
-    }
-    aloud(room, "boottorrent-gen init /srv/example")?;
-    site.write(&room.master, SITE, &room.kernel.version)?;
-    story.tell(&format!("the site folder {SITE} in the master:\n{}", site.toml(&room.kernel.version)));
+    aloud(room, &format!("boottorrent-gen init {SITE}"))?;
+    let os = plan.os();
+    let modules = format!("{KERNEL}/lib/modules/{}", room.kernel.version);
+    let (kernel, modules) = (format!("kernel = \"{KERNEL}/vmlinuz\""), format!("modules = \"{modules}\""));
+    let default = format!("default = \"{}\"", os.name);
+    aloud(
+        room,
+        &format!(
+            "cd {SITE} && sed -i -e 's|^# kernel = .*|{kernel}|' -e 's|^# modules = .*|{modules}|' \
+             -e 's|^default = .*|{default}|' boottorrent.toml && rm -r os/debian"
+        ),
+    )?;
+    let nodes = specs.iter().fold(Site::default(), |site, spec| site.node(spec, "")).nodes;
+    room.master.run(&format!("cat >> {SITE}/boottorrent.toml <<'END'\n{nodes}END"))?;
+    room.master.write(&format!("{SITE}/os/{}/os.toml", os.name), &os.toml)?;
+    room.master.write(&format!("{SITE}/nodes/n01/etc/boottorrent-demo"), "only on n01\n")?;
+    aloud(room, &format!("cd {SITE} && grep -hv '^ *#' boottorrent.toml os/*/os.toml | grep ."))?;
     aloud(room, &format!("boottorrent-gen {SITE}"))?;
     story.tell("the site is compiled");
     Ok(())

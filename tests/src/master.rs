@@ -9,7 +9,7 @@ use crate::process::{Launch, Process, finish, read_text, run};
 use crate::sweep;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,17 +31,12 @@ pub struct Master {
 }
 
 impl Master {
-    /// Boots a master with `address` (as `10.0.0.1/24`) on the switch. `layers` are put over the machine's root, the
-    /// first one topmost; `binds` are folders of the host that appear read-only in it.
+    /// Boots a master with `address` (as `10.0.0.1/24`) on the switch. `binds` are files and folders of the host with
+    /// the place where they appear in it, read-only.
     ///
     /// # Errors
     /// What the kernel or systemd refuse, or `Timeout`.
-    pub fn boot(
-        lab: &Lab,
-        address: &str,
-        layers: &[&Path],
-        binds: &[(&Path, &str)],
-    ) -> Result<Self, LabError> {
+    pub fn boot(lab: &Lab, address: &str, binds: &[(PathBuf, String)]) -> Result<Self, LabError> {
         let host = lab.network.host("m", address)?;
         let folder = lab.path("master");
         std::fs::create_dir_all(&folder).map_err(LabError::io("make", &folder))?;
@@ -54,22 +49,20 @@ impl Master {
             leader: None,
             folder,
         };
-        master.mount(layers)?;
+        master.mount()?;
         master.make_groups()?;
         master.start(lab, binds)?;
         Ok(master)
     }
 
-    fn mount(&self, layers: &[&Path]) -> Result<(), LabError> {
+    fn mount(&self) -> Result<(), LabError> {
         let folder = self.folder.to_string_lossy();
         run(&["mount", "-t", "tmpfs", "-o", "mode=755", "btlab", &folder])?;
         for name in ["up", "work", "root"] {
             let path = self.folder.join(name);
             std::fs::create_dir(&path).map_err(LabError::io("make", path))?;
         }
-        let lower: Vec<_> = layers.iter().map(|path| path.to_string_lossy()).collect();
-        let lower = [&lower[..], &["/".into()]].concat().join(":");
-        let options = format!("lowerdir={lower},upperdir={folder}/up,workdir={folder}/work");
+        let options = format!("lowerdir=/,upperdir={folder}/up,workdir={folder}/work");
         run(&["mount", "-t", "overlay", "btlab", "-o", &options, &format!("{folder}/root")]).map(drop)
     }
 
@@ -83,7 +76,7 @@ impl Master {
         Ok(())
     }
 
-    fn start(&mut self, lab: &Lab, binds: &[(&Path, &str)]) -> Result<(), LabError> {
+    fn start(&mut self, lab: &Lab, binds: &[(PathBuf, String)]) -> Result<(), LabError> {
         let groups: Vec<_> = self.groups.iter().map(|group| group.to_string_lossy()).collect();
         let mut argv: Vec<String> = ["sh", "-c", ENTER, &groups.join(" ")].map(str::to_owned).into();
         argv.extend(["systemd-nspawn", "-q", "-b", "--register=no", "--keep-unit"].map(str::to_owned));
@@ -97,27 +90,33 @@ impl Master {
         argv.extend(["--", "systemd.unit=basic.target"].map(str::to_owned));
         let mut launch = Launch::new(&argv, lab.path("nspawn.log"));
         launch.environment.push(("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1".into()));
-        let mut process = launch.start()?;
+        let process = launch.start()?;
         let pid = process.pid();
         let children = PathBuf::from(format!("/proc/{pid}/task/{pid}/children"));
-        let leader = wait_for("the container's first process", BOOT, || {
+        let process = self.process.insert(process);
+        let ready = wait_for("the master's systemd", BOOT, || {
             if process.ended().is_some() {
                 return Ok(None);
             }
-            match read_text(&children).split_whitespace().next().and_then(|id| id.parse().ok()) {
-                Some(leader) => Ok(Some(Pid::from_raw(leader))),
-                None => Err(process.log()),
+            // Looked up each time: nspawn's first child only makes the namespaces.
+            let leader = read_text(&children).split_whitespace().next().and_then(|id| id.parse().ok());
+            let leader = Pid::from_raw(leader.ok_or_else(|| process.log())?);
+            let line = "systemctl is-system-running";
+            let state = match finish(&mut enter(leader, line), line) {
+                Ok(state) | Err(LabError::Command { output: state, .. }) => state,
+                Err(error) => error.to_string(),
+            };
+            if state.contains("running") || state.contains("degraded") {
+                Ok(Some(leader))
+            } else {
+                Err(state)
             }
         })?;
-        if leader.is_none() {
-            return Err(LabError::Ended { what: "the master's container".into(), seen: process.log() });
+        self.leader = ready;
+        if ready.is_some() {
+            return Ok(());
         }
-        self.leader = leader;
-        self.process = Some(process);
-        wait_for("the master's systemd", BOOT, || {
-            let state = self.try_run("systemctl is-system-running").unwrap_or_else(|error| error.to_string());
-            if state.contains("running") || state.contains("degraded") { Ok(()) } else { Err(state) }
-        })
+        Err(LabError::Ended { what: "the master's container".into(), seen: process.log() })
     }
 
     /// The master's root as the host sees it.
@@ -140,21 +139,10 @@ impl Master {
         finish(&mut self.enter(line), line)
     }
 
-    /// As `run`, for lines whose failure is an answer: the output in any case.
-    fn try_run(&self, line: &str) -> Result<String, LabError> {
-        match self.run(line) {
-            Err(LabError::Command { output, .. }) => Ok(output),
-            other => other,
-        }
-    }
-
     /// A command that runs a shell line in all of the container's namespaces.
     #[must_use]
     pub fn enter(&self, line: &str) -> Command {
-        let leader = self.leader.map_or(0, Pid::as_raw).to_string();
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &leader, "-a", "sh", "-c", line]);
-        command
+        enter(self.leader.unwrap_or(Pid::from_raw(0)), line)
     }
 
     /// Writes a file in the master.
@@ -174,6 +162,12 @@ impl Master {
     pub fn journal(&self) -> String {
         self.run("journalctl --no-pager -o short-precise -n 2000").unwrap_or_else(|error| error.to_string())
     }
+}
+
+fn enter(leader: Pid, line: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &leader.to_string(), "-a", "sh", "-c", line]);
+    command
 }
 
 impl Drop for Master {

@@ -117,16 +117,15 @@ impl NodeSpec {
         if !self.may_reset {
             add("-no-reboot");
         }
-        if self.usb_keyboard {
-            add("-device qemu-xhci -device usb-kbd");
-        }
+        // With a PS/2 keyboard beside it, QEMU would send the keys there.
+        let keyboard = if self.usb_keyboard { ",i8042=off -device qemu-xhci -device usb-kbd" } else { "" };
         match self.firmware {
-            Firmware::Bios => add("-machine pc"),
+            Firmware::Bios => add(&format!("-machine pc{keyboard}")),
             Firmware::Uefi => {
                 let variables = lab.path(&format!("{}.vars", self.name));
                 let template = format!("{OVMF}/OVMF_VARS_4M.fd");
                 std::fs::copy(&template, &variables).map_err(LabError::io("copy", template))?;
-                add("-machine q35");
+                add(&format!("-machine q35{keyboard}"));
                 add(&format!("-drive if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd"));
                 add(&format!("-drive if=pflash,unit=1,format=raw,file={}", variables.display()));
                 // Otherwise OVMF asks for an hour's worth of DHCPv6 first when IPv4 fails once.

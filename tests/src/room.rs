@@ -32,11 +32,11 @@ impl Room {
     pub fn new() -> Result<Self, LabError> {
         let kernel = os::kernel()?;
         os::small()?;
-        let stage = installation::stage()?;
+        let mut binds = installation::files()?;
         let lab = Lab::new()?;
-        let images = programs::cache().join("os");
-        let binds = [(kernel.folder.as_path(), KERNEL), (images.as_path(), IMAGES)];
-        let master = Master::boot(&lab, "10.0.0.1/24", &[&stage], &binds)?;
+        binds.push((kernel.folder.clone(), KERNEL.into()));
+        binds.push((programs::cache().join("os"), IMAGES.into()));
+        let master = Master::boot(&lab, "10.0.0.1/24", &binds)?;
         Ok(Self { master, kernel, lab })
     }
 

@@ -51,7 +51,8 @@ pub struct Site {
     pub oses: Vec<Os>,
     /// Of `[menu]`: the default and how long it waits, as `10s`.
     pub menu: Option<(String, String)>,
-    nodes: String,
+    /// `[[node]]` tables.
+    pub nodes: String,
     /// Appended to the bootstrap's kernel line, with its own leading blank.
     pub bootstrap_cmdline: String,
     /// Whole further sections.

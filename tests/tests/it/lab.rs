@@ -24,7 +24,7 @@ fn a_node_boots_straight_over_http() {
 fn the_master_runs_systemd_and_leaves_nothing() {
     let lab = Lab::new().unwrap();
     let name = lab.name().to_owned();
-    let master = Master::boot(&lab, "10.0.0.1/24", &[], &[]).unwrap();
+    let master = Master::boot(&lab, "10.0.0.1/24", &[]).unwrap();
     assert!(master.run("ip -o addr show eth0").unwrap().contains("10.0.0.1/24"));
     master.run("systemd-run --wait -p DynamicUser=yes -p PrivateNetwork=yes true").unwrap();
     drop(master);

@@ -13,6 +13,7 @@ mod boot;
 mod firmware;
 mod menu;
 mod swarm;
+mod interop_swarm;
 mod trust;
 mod faults;
 mod worker;
