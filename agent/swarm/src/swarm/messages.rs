@@ -4,6 +4,7 @@ use super::{CloseReason, Conn, Swarm};
 use crate::bitfield::Bitfield;
 use crate::metainfo::Piece;
 use crate::wire::{ExtHandshake, Message, OwnedMessage};
+use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
 impl Swarm {
@@ -38,7 +39,7 @@ impl Swarm {
                 Ok(())
             }
             Message::Have(index) => self.they_have(conn, geometry.piece(index)),
-            Message::Bitfield(bytes) => self.they_have_all(conn, Bitfield::parse(bytes, &geometry)),
+            Message::Bitfield(bytes) => self.they_have_these(conn, Bitfield::parse(bytes, &geometry)),
             Message::HaveAll => self.they_have_all(conn, Some(Bitfield::all(&geometry))),
             Message::HaveNone => self.they_have_all(conn, Some(Bitfield::none(&geometry))),
             Message::Request(claim) => self.requested(conn, claim),
@@ -79,11 +80,23 @@ impl Swarm {
         Ok(())
     }
 
+    /// aria2 sends a bitfield in the middle, too, where that is shorter than the HAVEs it owes; nothing is taken back by it.
+    fn they_have_these(&mut self, conn: Conn, bits: Option<Bitfield>) -> Result<(), &'static str> {
+        let Some(peer) = self.peers.get(&conn) else { return Ok(()) };
+        if !peer.have_told {
+            return self.they_have_all(conn, bits);
+        }
+        let bits = bits.ok_or("a bitfield of the wrong length")?;
+        let news = self.config.geometry.all().filter(|p| bits.has(*p) && !peer.have.has(*p));
+        let news: Vec<Piece> = news.collect();
+        news.into_iter().try_for_each(|piece| self.they_have(conn, Some(piece)))
+    }
+
     fn they_have_all(&mut self, conn: Conn, bits: Option<Bitfield>) -> Result<(), &'static str> {
         let bits = bits.ok_or("a bitfield of the wrong length")?;
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         if peer.have_told {
-            return Err("a bitfield that is not the first message");
+            return Err("have-all or have-none that is not the first message");
         }
         peer.have_told = true;
         for piece in self.config.geometry.all().filter(|p| bits.has(*p)) {

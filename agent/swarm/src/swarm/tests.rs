@@ -395,11 +395,12 @@ fn haves_wait_for_company_and_are_not_told_to_owners() {
 #[test]
 fn hostile_input_costs_its_link_only() {
     let long = BlockClaim { index: 0, offset: 0, length: BLOCK + 1 };
-    let cases: [&[Message<'_>]; 7] = [
+    let cases: [&[Message<'_>]; 8] = [
         &[Message::Have(PIECES)],
         &[Message::Bitfield(&[0xff, 0])],
         &[Message::HaveAll, Message::HaveNone],
-        &[Message::Have(0), Message::Bitfield(&[0xff])],
+        &[Message::Have(0), Message::HaveAll],
+        &[Message::Have(0), Message::Bitfield(&[0xff, 0])],
         &[Message::Request(claim(PIECES, 0))],
         &[Message::Request(long)],
         &[Message::DontHave(u32::MAX)],
@@ -414,6 +415,18 @@ fn hostile_input_costs_its_link_only() {
         let later = b.wait(3000);
         assert!(closes(&later).is_empty());
     }
+}
+
+#[test]
+fn a_later_bitfield_is_many_haves() {
+    let mut b = Bench::new(Have::None);
+    b.link(1, true);
+    b.say(1, Message::HaveNone);
+    b.say(1, Message::Unchoke);
+    assert!(!sends(&b.out(), 1).contains(&OwnedMessage::Interested));
+    b.say(1, Message::Bitfield(&[0x80]));
+    let out = b.out();
+    assert!(closes(&out).is_empty() && sends(&out, 1).contains(&OwnedMessage::Interested), "{out:?}");
 }
 
 #[test]
