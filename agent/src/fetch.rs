@@ -79,16 +79,15 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     meter.begin(clock::now(), found);
     let end = download(&mut driver, id, &signals, &mut screen, &mut meter)?;
     meter.end(clock::now());
-    let code;
-    if end == End::Complete {
+    let code = if end == End::Complete {
         screen.complete(&meter, driver.progress(id).unwrap_or_default());
         let mut after = After::begin(options, &mask, clock::now())?;
         after.wait(&mut driver, id, &signals, &mut meter)?;
-        code = after.code();
+        after.code()
     } else {
         screen.interrupted(driver.progress(id).unwrap_or_default());
-        code = ExitCode::from(INTERRUPTED);
-    }
+        ExitCode::from(INTERRUPTED)
+    };
     meter.look();
     let stats = Stats::take(&driver, id, &metainfo, &meter, end == End::Complete);
     driver.stop(FAREWELL).map_err(|e| e.to_string())?;
