@@ -89,7 +89,8 @@ impl Roster {
             .filter(|e| matches!(e.standing, Standing::Refused(_)))
             .map(|e| e.name.as_str())
             .collect();
-        let mut line = format!("{served} images, {links} links");
+        let s = |n: usize| if n == 1 { "" } else { "s" };
+        let mut line = format!("{served} image{}, {links} link{}", s(served), s(links));
         if retiring > 0 {
             line += &format!(", {retiring} of an older generation");
         }
