@@ -40,6 +40,8 @@ pub enum ServiceError {
     System { what: &'static str, source: io::Error },
     /// A socket could not be opened at `address`.
     Listen { address: SocketAddr, kind: &'static str, source: io::Error },
+    /// `--listen` names an IPv6 address.
+    Ipv4Only { address: SocketAddr },
     /// The service manager handed over something that is not the socket we need.
     Inherited { name: String, what: String },
     /// `--interface` names one that cannot be bound to.
@@ -71,6 +73,13 @@ impl fmt::Display for ServiceError {
                 f,
                 "cannot listen on {kind} {address}: {source}; give --listen an address of this machine"
             ),
+            Self::Ipv4Only { address } => {
+                write!(
+                    f,
+                    "--listen {address}: only IPv4 is served; give an address such as 10.0.0.1:{}",
+                    address.port()
+                )
+            }
             Self::Inherited { name, what } => write!(
                 f,
                 "the socket \"{name}\" from the service manager {what}; run boottorrent-gen again, it writes the \
@@ -166,7 +175,7 @@ impl Service {
             return Ok(inherited);
         }
         let interface = self.interface();
-        self.addresses(default_port).into_iter().map(|at| sockets::open_datagram(at, interface)).collect()
+        self.addresses(default_port)?.into_iter().map(|at| sockets::open_datagram(at, interface)).collect()
     }
 
     /// The same for TCP listeners.
@@ -176,14 +185,17 @@ impl Service {
             return Ok(inherited);
         }
         let interface = self.interface();
-        self.addresses(default_port).into_iter().map(|at| sockets::open_listener(at, interface)).collect()
+        self.addresses(default_port)?.into_iter().map(|at| sockets::open_listener(at, interface)).collect()
     }
 
-    fn addresses(&self, default_port: u16) -> Vec<SocketAddr> {
-        if self.options.listen.is_empty() {
-            vec![SocketAddr::from(([0, 0, 0, 0], default_port))]
-        } else {
-            self.options.listen.clone()
+    /// No daemon answers over IPv6: a socket there would look alive and serve nobody.
+    fn addresses(&self, default_port: u16) -> Result<Vec<SocketAddr>, ServiceError> {
+        match self.options.listen.iter().find(|address| address.is_ipv6()) {
+            Some(address) => Err(ServiceError::Ipv4Only { address: *address }),
+            None if self.options.listen.is_empty() => {
+                Ok(vec![SocketAddr::from(([0, 0, 0, 0], default_port))])
+            }
+            None => Ok(self.options.listen.clone()),
         }
     }
 

@@ -80,6 +80,19 @@ fn a_port_in_use_is_told_with_what_to_do() {
 }
 
 #[test]
+fn an_ipv6_address_is_refused_instead_of_serving_nobody() {
+    let service = service(&["127.0.0.1:0", "[::1]:7777"], None);
+    let said =
+        [service.datagram("x", 1).unwrap_err(), service.listener("x", 1).unwrap_err()].map(|e| e.to_string());
+    for sentence in said {
+        assert!(
+            sentence.contains("[::1]:7777: only IPv4") && sentence.contains("10.0.0.1:7777"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
 fn sockets_of_the_foreground_do_not_block() {
     let service = service(&["127.0.0.1:0", "127.0.0.2:0"], None);
     let sockets = service.datagram("x", 1).unwrap();
