@@ -101,7 +101,8 @@ impl Leases {
         }
     }
 
-    /// Whether the node may have the address now.
+    /// Whether the node may have the address now. One that nobody ever had is one more to remember, so that there must
+    /// be room for it; reservations are bounded by the configuration.
     pub(super) fn may_have(
         &self,
         plan: &Plan,
@@ -111,10 +112,10 @@ impl Leases {
         now: Time,
     ) -> bool {
         plan.allows(subnet, address, mac)
-            && self
-                .entries
-                .get(&address)
-                .is_none_or(|entry| entry.owner == Some(mac) || entry.free_at() <= now)
+            && match self.entries.get(&address) {
+                Some(entry) => entry.owner == Some(mac) || entry.free_at() <= now,
+                None => self.entries.len() < MAX_ENTRIES || plan.reservation(subnet, mac) == Some(address),
+            }
     }
 
     /// The address that the node has or had last, in any subnet.

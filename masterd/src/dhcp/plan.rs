@@ -29,6 +29,11 @@ impl Plan {
         Self { config, nodes, reserved }
     }
 
+    #[cfg(test)]
+    pub(super) fn config(&self) -> &DhcpConfig {
+        &self.config
+    }
+
     pub(super) fn server(&self) -> Ipv4Addr {
         self.config.server
     }

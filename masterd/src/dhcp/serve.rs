@@ -20,6 +20,8 @@ use crate::service::{self, ConfigError, Service, ServiceError, Warnings};
 const PORT: u16 = 67;
 /// Messages that share one write to the disk; more would let the first of a storm wait too long.
 const BATCH: usize = 512;
+/// Batches before signals and the state file are looked at again: a flood must not keep the server from ending.
+const BATCHES: usize = 16;
 /// The state file is written at most this often.
 const STATE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the wall clock is compared with the one that runs evenly, and what difference counts.
@@ -155,9 +157,9 @@ impl<'s> Daemon<'s> {
         [Some(self.clock_check_at), state, self.warnings.due()].into_iter().flatten().min()
     }
 
-    /// Everything that waits, in batches: decide, write once, sync once, send.
+    /// What waits, in batches: decide, write once, sync once, send. The poll set tells of what is left.
     fn answer_all(&mut self, now: Time) -> Result<(), DhcpError> {
-        loop {
+        for _ in 0..BATCHES {
             let (pending, full) = self.decide(now)?;
             if let Some(journal) = &mut self.journal {
                 journal.sync()?;
@@ -170,10 +172,11 @@ impl<'s> Daemon<'s> {
                 }
             }
             if !full {
-                return Ok(());
+                break;
             }
             self.service.feed(self.service.now());
         }
+        Ok(())
     }
 
     /// Takes up to a batch of messages; true if more may wait.

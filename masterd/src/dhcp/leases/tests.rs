@@ -94,6 +94,25 @@ fn an_offer_that_is_replaced_frees_its_address() {
     assert_eq!(leases.choose(&plan, 0, mac(2), None, START), Ok(ip("10.0.0.100")));
 }
 
+/// Forged nodes that each wish for another address of a large range: the range ends long after the memory's limit.
+#[test]
+fn wishes_do_not_fill_the_memory() {
+    let mut config = plan(&["10.0.0.100-10.200.0.0"], &[(1, "10.0.0.7")]).config().clone();
+    config.subnets[0].network = "10.0.0.0/8".parse().unwrap();
+    let plan = Plan::new(config);
+    let mut leases = Leases::new(&plan);
+    for n in 0..MAX_ENTRIES as u32 + 10 {
+        let wish = Ipv4Addr::from_bits(ip("10.0.0.100").to_bits() + n);
+        if let Ok(address) = leases.choose(&plan, 0, mac(1000 + n), Some(wish), START) {
+            leases.offer(&plan, address, mac(1000 + n), START);
+        }
+    }
+    assert_eq!(leases.entries.len(), MAX_ENTRIES);
+    let unknown = ip("10.199.0.1");
+    assert!(!leases.may_have(&plan, 0, unknown, mac(2), START), "neither by a wish nor by a renewal");
+    assert_eq!(give(&mut leases, &plan, 1, START), ip("10.0.0.7"), "a reservation is always there");
+}
+
 #[test]
 fn one_lease_a_node() {
     let old = plan(&["10.0.0.100-10.0.0.100"], &[]);
