@@ -17,6 +17,9 @@ const MIN_LEASE: Duration = Duration::from_secs(60);
 /// Fits the 32 bits of option 51 with its "infinite" left out (RFC 2131, 3.3).
 const MAX_LEASE: Duration = Duration::from_secs(365 * 86_400);
 
+/// IP address lease time (RFC 2132, 9.2).
+const LEASE_TIME_OPTION: u8 = 51;
+
 /// The DHCP server's part of a site.
 #[derive(Debug, Clone)]
 pub struct Dhcp {
@@ -170,6 +173,11 @@ pub(crate) fn read_options(section: &Section<'_>, key: &'static str) -> Vec<RawO
     let mut options: Vec<RawOption> = Vec::new();
     for (name, value) in section.get_entries(key) {
         match options::encode(&name.value, &to_toml(value.value)) {
+            Ok((LEASE_TIME_OPTION, value)) if !is_lease(&value) => {
+                let what = format!("\"{}\" is out of bounds", name.value);
+                let remedy = "write a duration from \"60s\" to \"365d\", best as lease-time = in [dhcp]";
+                section.findings().add(&name.place, what, remedy);
+            }
             Ok((code, value)) => {
                 if options.iter().any(|o| o.code == code) {
                     let what = format!("\"{}\" is option {code}, which stands here already", name.value);
@@ -186,6 +194,12 @@ pub(crate) fn read_options(section: &Section<'_>, key: &'static str) -> Vec<RawO
         }
     }
     options
+}
+
+/// The bounds of lease-time hold for the option, too: however it is written, it becomes how long an address is kept.
+fn is_lease(value: &[u8]) -> bool {
+    let seconds = value.try_into().ok().map(u32::from_be_bytes);
+    seconds.is_some_and(|s| (MIN_LEASE..=MAX_LEASE).contains(&Duration::from_secs(s.into())))
 }
 
 fn to_toml(value: &DeValue<'_>) -> toml::Value {

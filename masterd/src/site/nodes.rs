@@ -8,6 +8,7 @@ use super::{Name, general};
 use crate::dhcp::config::RawOption;
 use boottorrent_swarm::{Mac, template};
 use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -156,10 +157,24 @@ pub(crate) fn check_template(text: &str, place: &Place, findings: &Findings) {
 /// A folder nodes/<name> that belongs to no node is a misspelt name.
 fn check_folders(dir: &Path, names: &[&str], findings: &Findings) {
     let folder = dir.join("nodes");
-    let Ok(entries) = fs::read_dir(&folder) else { return };
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return,
+        Err(e) => {
+            let what = format!("cannot be read: {e}");
+            return findings.add(&Place::file(&folder), what, "make it a folder with one folder a node");
+        }
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || names.contains(&name.as_str()) {
+        if name.starts_with('.') {
+            continue;
+        }
+        if names.contains(&name.as_str()) {
+            if !entry.path().is_dir() {
+                let remedy = "make it a folder with the files that are laid over the node's image";
+                findings.add(&Place::file(&entry.path()), "is no folder", remedy);
+            }
             continue;
         }
         let remedy = match nearest(&name, names.iter().copied()) {
