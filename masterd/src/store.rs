@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::symlink;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Where the store is unless a command line says otherwise.
@@ -24,6 +24,8 @@ pub const DEFAULT: &str = "/var/lib/boottorrent";
 const UNFINISHED: &str = ".tmp";
 /// The current generation and the one before it, so that going back is one rename.
 const KEPT_GENERATIONS: usize = 2;
+/// Bytes of two files that are compared at once.
+const COMPARED: usize = 1 << 20;
 
 /// A step that the file system refused.
 #[derive(Debug)]
@@ -35,7 +37,17 @@ pub struct Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: cannot {}: {}", self.path.display(), self.doing, self.source)
+        let Self { path, doing, source } = self;
+        match source.kind() {
+            io::ErrorKind::StorageFull => {
+                write!(
+                    f,
+                    "{}: cannot {doing}: no space is left; make room there and try again",
+                    path.display()
+                )
+            }
+            _ => write!(f, "{}: cannot {doing}: {source}", path.display()),
+        }
     }
 }
 
@@ -116,6 +128,20 @@ impl Store {
         Ok(lock)
     }
 
+    /// Bytes on disk of what an earlier run left unfinished: the next one frees them before it writes.
+    ///
+    /// # Errors
+    /// A folder cannot be listed.
+    pub fn unfinished_bytes(&self) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for folder in [self.generations(), self.images()].iter().filter(|f| f.is_dir()) {
+            for path in list(folder)?.iter().filter(|p| p.to_string_lossy().ends_with(UNFINISHED)) {
+                bytes += bytes_on_disk(path)?;
+            }
+        }
+        Ok(bytes)
+    }
+
     /// The generation that the daemons serve; none in a new store.
     ///
     /// # Errors
@@ -154,7 +180,8 @@ impl Store {
     }
 
     /// Makes a copied image visible under its info-hash. One that stands there already is taken aside by the same
-    /// rename, so that there is no moment without it.
+    /// rename, so that there is no moment without it. Its good files are taken over as they are: the current generation
+    /// knows them by their inodes, and stays whole if this run ends before it publishes.
     ///
     /// # Errors
     /// The file system refuses.
@@ -162,6 +189,7 @@ impl Store {
         let path = self.images().join(name);
         sync_all(staged)?;
         if path.is_dir() {
+            take_over(&path, staged)?;
             renameat2(AT_FDCWD, staged, AT_FDCWD, &path, RenameFlags::RENAME_EXCHANGE)
                 .at(&path, "be exchanged")?;
             sync(&self.images())?;
@@ -269,6 +297,57 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     paths.sort();
     Ok(paths)
+}
+
+fn bytes_on_disk(path: &Path) -> Result<u64, Error> {
+    /// The unit of st_blocks (stat(2)), whatever the file system's own is.
+    const BLOCK: u64 = 512;
+    let metadata = path.symlink_metadata().at(path, "be looked at")?;
+    let mut bytes = metadata.blocks() * BLOCK;
+    if metadata.is_dir() {
+        for entry in list(path)? {
+            bytes += bytes_on_disk(&entry)?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Links the files of `old` into `new` in the place of equal copies, and those that only `old` has.
+fn take_over(old: &Path, new: &Path) -> Result<(), Error> {
+    for path in list(old)? {
+        let copy = new.join(path.file_name().unwrap_or_default());
+        if copy.symlink_metadata().is_ok() {
+            if !have_same_bytes(&path, &copy)? {
+                continue;
+            }
+            remove(&copy)?;
+        }
+        fs::hard_link(&path, &copy).at(&copy, "be linked")?;
+    }
+    sync(new)
+}
+
+fn have_same_bytes(a: &Path, b: &Path) -> Result<bool, Error> {
+    let open =
+        |path: &Path| File::open(path).map(|f| BufReader::with_capacity(COMPARED, f)).at(path, "be read");
+    let length = |path: &Path| path.metadata().map(|m| m.len()).at(path, "be looked at");
+    if length(a)? != length(b)? {
+        return Ok(false);
+    }
+    let (mut left, mut right) = (open(a)?, open(b)?);
+    loop {
+        let one = left.fill_buf().at(a, "be read")?;
+        let other = right.fill_buf().at(b, "be read")?;
+        let common = one.len().min(other.len());
+        if common == 0 {
+            return Ok(one.is_empty() && other.is_empty());
+        }
+        if one[..common] != other[..common] {
+            return Ok(false);
+        }
+        left.consume(common);
+        right.consume(common);
+    }
 }
 
 fn fresh_folder(path: PathBuf) -> Result<PathBuf, Error> {

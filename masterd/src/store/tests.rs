@@ -45,6 +45,43 @@ fn the_current_and_the_previous_generation_are_kept_with_their_images() {
     assert_eq!(fs::read_to_string(store.current().join("file")).unwrap(), "3");
 }
 
+/// The same bytes copied again (their source was touched): the current generation knows the copies by their inodes.
+#[test]
+fn good_files_of_an_image_keep_their_identity() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path());
+    let _lock = store.open_for_writing().unwrap();
+    let lay = |files: &[(&str, &str)]| {
+        let staged = store.stage_image("aa").unwrap();
+        files.iter().for_each(|(name, text)| fs::write(staged.join(name), text).unwrap());
+        store.finish_image(&staged, "aa").unwrap()
+    };
+    let image = lay(&[("kernel", "k"), ("initrd", "i"), ("overlay", "o")]);
+    let look =
+        || ["kernel", "initrd", "overlay"].map(|name| Fingerprint::of(&image.join(name)).unwrap().for_seed());
+    let before = look();
+    lay(&[("kernel", "k"), ("initrd", "i")]);
+    assert_eq!(look(), before, "also the one that the new image lacks");
+    fs::write(image.join("kernel"), "x").unwrap();
+    lay(&[("kernel", "k"), ("initrd", "i")]);
+    assert_eq!(fs::read_to_string(image.join("kernel")).unwrap(), "k", "a damaged one is replaced");
+    assert_eq!(look()[1..], before[1..]);
+    assert_eq!(names(&store.images()), ["aa"]);
+}
+
+#[test]
+fn what_is_unfinished_counts_as_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(&dir.path().join("store"));
+    assert_eq!(store.unfinished_bytes().unwrap(), 0, "there is no store yet");
+    let lock = store.open_for_writing().unwrap();
+    fs::write(store.stage_image("aa").unwrap().join("kernel"), vec![7; 1 << 20]).unwrap();
+    assert!((1 << 20..2 << 20).contains(&store.unfinished_bytes().unwrap()));
+    drop(lock);
+    store.open_for_writing().unwrap();
+    assert_eq!(store.unfinished_bytes().unwrap(), 0);
+}
+
 #[test]
 fn going_back_by_one_rename_keeps_both() {
     let dir = tempfile::tempdir().unwrap();
