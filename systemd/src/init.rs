@@ -23,32 +23,65 @@ struct Example {
     prefix: u32,
 }
 
-/// Makes the folder; the lines say what was made.
+/// Makes the key and the folder, each where it is missing; the lines say what was made and what comes next.
 pub(crate) fn init(options: &Options) -> Result<Vec<String>, Error> {
     let dir = &options.dir;
     let site = dir.join("boottorrent.toml");
-    if site.symlink_metadata().is_ok() {
-        return Err(Error::Told(format!("{}: is there already; init never overwrites", site.display())));
-    }
-    let os = dir.join("os/debian");
-    let nodes = dir.join("nodes");
-    for folder in [&os, &nodes] {
-        fs::create_dir_all(folder).at(folder, "be made")?;
+    let (has_site, has_key) = (site.symlink_metadata().is_ok(), options.key.symlink_metadata().is_ok());
+    if has_site && has_key {
+        let (site, key) = (site.display(), options.key.display());
+        return Err(Error::Told(format!(
+            "{site}: is there already, and so is the key {key}; init never overwrites"
+        )));
     }
     let mut made = Vec::new();
-    create(&os.join("os.toml"), OS, &mut made)?;
-    create(&site, &fill(SITE, &example()), &mut made)?;
-    if options.key.symlink_metadata().is_ok() {
-        made.push(format!("{}: the site key was there already", options.key.display()));
+    // The key first: where it cannot be made, a folder without one would be in the way of the next try.
+    make_key(&options.key, has_key, &mut made)?;
+    if has_site {
+        made.push(format!("{}: the site was there already", site.display()));
     } else {
-        SiteKey::create(&options.key)?;
-        made.push(format!("{}: a new site key; keep a copy in a safe place", options.key.display()));
-        made.push(format!(
-            "{}: its public half, which is built into the nodes' bootstrap image",
-            public_path(&options.key).display()
-        ));
+        make_folder(dir, &site, &mut made)?;
     }
+    let dir = dir.display();
+    made.push(String::new());
+    made.push(match has_site {
+        true => "Next:".to_owned(),
+        false => {
+            format!("Next: change {dir}/boottorrent.toml and {dir}/os/debian/os.toml to what you have, then")
+        }
+    });
+    made.push(format!("  boottorrent-gen check {dir}\n  boottorrent-gen {dir}"));
     Ok(made)
+}
+
+fn make_key(key: &Path, has_key: bool, made: &mut Vec<String>) -> Result<(), Error> {
+    let path = key.display();
+    if has_key {
+        made.push(format!("{path}: the site key was there already"));
+        return Ok(());
+    }
+    SiteKey::create(key)?;
+    made.push(format!("{path}: a new site key; keep a copy in a safe place"));
+    let public = public_path(key);
+    made.push(format!(
+        "{}: its public half, which is built into the nodes' bootstrap image",
+        public.display()
+    ));
+    Ok(())
+}
+
+fn make_folder(dir: &Path, site: &Path, made: &mut Vec<String>) -> Result<(), Error> {
+    let os = dir.join("os/debian");
+    for folder in [&os, &dir.join("nodes")] {
+        fs::create_dir_all(folder).at(folder, "be made")?;
+    }
+    let image = os.join("os.toml");
+    if image.symlink_metadata().is_ok() {
+        made.push(format!("{}: was there already", image.display()));
+    } else {
+        create(&image, OS, made)?;
+    }
+    create(site, &fill(SITE, &example()), made)
 }
 
 fn create(path: &Path, text: &str, made: &mut Vec<String>) -> Result<(), Error> {

@@ -57,10 +57,19 @@ impl SiteKey {
         fs::create_dir_all(folder).at(folder, "be made")?;
         let pair = KeyPair::generate_unencrypted_keypair().map_err(told)?;
         let secret = pair.sk.to_box(Some("secret key of a BootTorrent site")).map_err(told)?.into_string();
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).at(path, "be made")?;
-        file.write_all(secret.as_bytes()).at(path, "be written")?;
-        file.sync_all().at(path, "be brought to disk")?;
+        // Written aside and linked: it is there whole or not at all, and never in the place of another one.
+        let staged = path.with_extension("key.tmp");
+        let _none_of_an_earlier_run = fs::remove_file(&staged);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&staged)
+            .at(&staged, "be made")?;
+        file.write_all(secret.as_bytes()).at(&staged, "be written")?;
+        file.sync_all().at(&staged, "be brought to disk")?;
+        fs::hard_link(&staged, path).at(path, "be made")?;
+        fs::remove_file(&staged).at(&staged, "be removed")?;
         let public = pair.pk.to_box().map_err(told)?.into_string();
         write_atomically(&public_path(path), public.as_bytes())?;
         Ok(())
