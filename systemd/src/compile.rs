@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 /// What a generation is made from.
 pub(crate) struct Inputs<'a> {
     pub(crate) site: &'a Site,
-    pub(crate) images: &'a [Built],
     pub(crate) key: &'a SiteKey,
     pub(crate) agent: &'a Path,
     pub(crate) store: &'a Store,
@@ -29,47 +28,65 @@ pub(crate) struct Inputs<'a> {
     pub(crate) root: &'a Path,
 }
 
+/// A generation that has its bootstrap image.
+pub(crate) struct Staged {
+    pub(crate) folder: PathBuf,
+    number: u64,
+    /// What the bootstrap image weighs, where this master serves one.
+    pub(crate) report: Option<Report>,
+}
+
 /// What came of it.
 pub(crate) enum Outcome {
     /// Everything was there already, as this generation.
     Unchanged(u64),
-    /// With what the bootstrap image weighs, where this master serves one.
-    Published(u64, Option<Report>),
+    Published(u64),
 }
 
-/// Makes the generation and publishes it, unless the current one is the same.
-pub(crate) fn publish(inputs: &Inputs<'_>, say: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
+/// Begins a generation with its bootstrap image: what does not fit together there is told before an image is copied.
+pub(crate) fn stage(inputs: &Inputs<'_>, say: &mut dyn FnMut(&str)) -> Result<Staged, Error> {
     let Inputs { site, store, .. } = inputs;
-    let current = store.current_generation()?;
     let number = store.next_number()?;
-    let staged = store.stage_generation(number)?;
-    let tftp = staged.join("tftp");
+    let folder = store.stage_generation(number)?;
+    let tftp = folder.join("tftp");
     fs::create_dir(&tftp).at(&tftp, "be made")?;
-    let report = match site.services.tftp {
-        true => Some(boottorrent_pxe::build(&bootstrap(inputs), &tftp, say)?),
-        false => None,
-    };
-    write_lists(inputs, &tftp)?;
+    let built =
+        site.services.tftp.then(|| boottorrent_pxe::build(&bootstrap(inputs), &tftp, say)).transpose();
+    match built {
+        Ok(report) => Ok(Staged { folder, number, report }),
+        Err(e) => {
+            let _left_behind = store.discard(&folder);
+            Err(e.into())
+        }
+    }
+}
+
+/// Completes the generation and publishes it, unless the current one is the same.
+pub(crate) fn publish(inputs: &Inputs<'_>, images: &[Built], staged: &Staged) -> Result<Outcome, Error> {
+    let Inputs { site, store, .. } = inputs;
+    let Staged { folder, number, .. } = staged;
+    let tftp = folder.join("tftp");
+    write_lists(images, &tftp)?;
     write_nodes(inputs, &tftp.join("nodes"))?;
-    let torrents = inputs.images.iter().map(|i| seen_from(inputs.root, &i.seed)).collect();
+    let torrents = images.iter().map(|i| seen_from(inputs.root, &i.seed)).collect();
     let files = configs(site, torrents)
         .map_err(|e| Error::Told(format!("a daemon's file cannot be written: {e}")))?;
     for (name, text) in files {
-        let path = staged.join(name);
+        let path = folder.join(name);
         fs::write(&path, text).at(&path, "be written")?;
     }
-    let mut catalog = catalog(site, inputs.images);
-    let digest = digest(&staged, &catalog, inputs.key)?;
-    if let Some(current) = current.filter(|c| c.digest == digest) {
-        store.discard(&staged)?;
+    let mut catalog = catalog(site, images);
+    let digest = digest(folder, &catalog, inputs.key)?;
+    if let Some(current) = store.current_generation()?.filter(|c| c.digest == digest) {
+        store.discard(folder)?;
         return Ok(Outcome::Unchanged(current.number));
     }
-    catalog.generation = number;
+    catalog.generation = *number;
     write_signed(&tftp.join("catalog"), &catalog.emit(), inputs.key)?;
-    let images = inputs.images.iter().map(|i| i.name.clone()).collect();
-    store.publish(&staged, &Generation { number, site: site.name.clone(), digest, images })?;
+    let names = images.iter().map(|i| i.name.clone()).collect();
+    store.publish(folder, &Generation { number: *number, site: site.name.clone(), digest, images: names })?;
     store.collect()?;
-    Ok(Outcome::Published(number, report))
+    Ok(Outcome::Published(*number))
 }
 
 fn bootstrap(inputs: &Inputs<'_>) -> Bootstrap {
@@ -101,12 +118,12 @@ fn catalog(site: &Site, images: &[Built]) -> Catalog {
     }
 }
 
-fn write_lists(inputs: &Inputs<'_>, tftp: &Path) -> Result<(), Error> {
+fn write_lists(images: &[Built], tftp: &Path) -> Result<(), Error> {
     let (pieces, torrents) = (tftp.join("pieces"), tftp.join("torrents"));
     for folder in [&pieces, &torrents] {
         fs::create_dir(folder).at(folder, "be made")?;
     }
-    for Built { seed, .. } in inputs.images {
+    for Built { seed, .. } in images {
         let list = pieces.join(&seed.info_hash);
         fs::copy(&seed.pieces, &list).at(&list, "be written")?;
         let torrent = torrents.join(format!("{}.torrent", seed.name));

@@ -87,7 +87,11 @@ fn examine_images(
         store: options.store.clone(),
         in_place: plans.iter().flat_map(Plan::in_place_folders).collect(),
     };
-    units::render(site, &places).map_err(Error::Told)
+    let units = units::render(site, &places).map_err(Error::Told)?;
+    for path in install::taken(&options.root, &units) {
+        findings.add(&Place::file(&path), install::TAKEN.0, install::TAKEN.1);
+    }
+    Ok(units)
 }
 
 /// The parts of the bootstrap image that come from this machine unless the site names others. Whether they fit
@@ -150,7 +154,7 @@ fn check_space(plans: &[Plan<'_>], store: &Store, place: &Place, findings: &Find
     let needed = images + BESIDE_IMAGES;
     let existing = store.root().ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("/"));
     let Ok(fs) = statvfs(existing) else { return Ok(()) };
-    let free = fs.blocks_available().saturating_mul(fs.fragment_size());
+    let free = fs.blocks_available().saturating_mul(fs.fragment_size()) + store.unfinished_bytes()?;
     if free < needed {
         let what = format!(
             "the store {} needs {} and its file system has {} free",

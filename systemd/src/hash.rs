@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::progress::Progress;
 use boottorrent_masterd::store::Context;
 use boottorrent_swarm::metainfo::{Geometry, Metainfo};
-use lava_torrent::torrent::v1::TorrentBuilder;
+use lava_torrent::LavaTorrentError;
+use lava_torrent::torrent::v1::{Torrent, TorrentBuilder};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io;
@@ -62,6 +63,16 @@ pub(crate) fn torrent(
         return Err(wrong("a file changed meanwhile; run boottorrent-gen again".into()));
     }
     Ok((bytes, metainfo))
+}
+
+/// The same torrent with another tracker, or none where it has this one already.
+pub(crate) fn announced_at(bytes: &[u8], announce: &str) -> Result<Option<Vec<u8>>, LavaTorrentError> {
+    let mut torrent = Torrent::read_from_bytes(bytes)?;
+    if torrent.announce.as_deref() == Some(announce) {
+        return Ok(None);
+    }
+    torrent.announce = Some(announce.to_owned());
+    torrent.encode().map(Some)
 }
 
 /// SHA-256 of every piece, 32 bytes each, in their order.

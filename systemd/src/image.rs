@@ -140,9 +140,19 @@ impl<'s> Plan<'s> {
     /// The image in the store: as it is there already, or copied and hashed now.
     pub(crate) fn build(&self, store: &Store, hashes: &mut Hashes, announce: &str) -> Result<Built, Error> {
         let known = match self.unchanged(store, hashes) {
-            Some(known) => known.clone(),
+            Some(known) => {
+                let known = known.clone();
+                announce_at(&sidecar(store, &known.info_hash, TORRENT), announce)?;
+                known
+            }
             None => {
-                let hashed = self.make(store, announce)?;
+                let staged = store.stage_image(&self.os.name)?;
+                let made = self.make(store, &staged, announce);
+                if made.is_err() {
+                    // Space is what a run that failed may lack; what it cannot remove, the next one does.
+                    let _left_behind = store.discard(&staged);
+                }
+                let hashed = made?;
                 hashes.remember(hashed.clone());
                 hashes.write(store)?;
                 hashed
@@ -151,9 +161,8 @@ impl<'s> Plan<'s> {
         self.describe(store, &known)
     }
 
-    fn make(&self, store: &Store, announce: &str) -> Result<Hashed, Error> {
+    fn make(&self, store: &Store, staged: &Path, announce: &str) -> Result<Hashed, Error> {
         let name = &self.os.name;
-        let staged = store.stage_image(name)?;
         let progress = Progress::new(format!("{name}: copying"), self.geometry.total());
         for planned in &self.files {
             self.lay(planned, &staged.join(&planned.name), &progress)?;
@@ -165,10 +174,10 @@ impl<'s> Plan<'s> {
             .map(|f| TorrentFile { name: f.name.clone(), path: staged.join(&f.name), length: f.length })
             .collect();
         let list = hash::pieces(name, &files, self.geometry)?;
-        let (torrent, metainfo) = hash::torrent(name, &staged, &files, self.geometry, announce.to_owned())?;
+        let (torrent, metainfo) = hash::torrent(name, staged, &files, self.geometry, announce.to_owned())?;
         self.check_unchanged()?;
         let info_hash = metainfo.info_hash.to_string();
-        let folder = self.settle(store, &staged, &info_hash)?;
+        let folder = self.settle(store, staged, &info_hash)?;
         write_atomically(&sidecar(store, &info_hash, PIECES), &list)?;
         write_atomically(&sidecar(store, &info_hash, TORRENT), &torrent)?;
         let hashed_file = |planned: &Planned| {
@@ -244,9 +253,6 @@ impl<'s> Plan<'s> {
         let torrent_path = sidecar(store, &hashed.info_hash, TORRENT);
         let list = fs::read(&list_path).at(&list_path, "be read")?;
         let torrent = fs::read(&torrent_path).at(&torrent_path, "be read")?;
-        let broken = |path: &Path| {
-            Error::Told(format!("{}: broken; remove it and run boottorrent-gen again", path.display()))
-        };
         let metainfo = Metainfo::parse(&torrent).map_err(|_| broken(&torrent_path))?;
         if metainfo.info_hash.to_string() != hashed.info_hash
             || list.len() != self.geometry.pieces() as usize * 32
@@ -317,6 +323,19 @@ fn piece_length(total: u64) -> u32 {
 
 fn sidecar(store: &Store, info_hash: &str, ending: &str) -> PathBuf {
     store.images().join(format!("{info_hash}.{ending}"))
+}
+
+/// The torrent with this master's tracker: its address may have changed since the image was hashed.
+fn announce_at(torrent: &Path, announce: &str) -> Result<(), Error> {
+    let bytes = fs::read(torrent).at(torrent, "be read")?;
+    match hash::announced_at(&bytes, announce).map_err(|_| broken(torrent))? {
+        Some(changed) => Ok(write_atomically(torrent, &changed)?),
+        None => Ok(()),
+    }
+}
+
+fn broken(path: &Path) -> Error {
+    Error::Told(format!("{}: broken; remove it and run boottorrent-gen again", path.display()))
 }
 
 fn changed(path: &Path) -> Error {

@@ -13,17 +13,15 @@ const FOLDER: &str = "etc/systemd/system";
 /// There while systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
+/// What is wrong with a unit that is not ours, and what to do.
+pub(crate) const TAKEN: (&str, &str) =
+    ("not made by boottorrent-gen", "move it away (systemctl unmask, if it is masked)");
+
 /// What changed on disk.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) written: Vec<String>,
     pub(crate) removed: Vec<String>,
-}
-
-impl Changes {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.written.is_empty() && self.removed.is_empty()
-    }
 }
 
 fn folder(root: &Path) -> PathBuf {
@@ -42,6 +40,16 @@ pub(crate) fn is_installed(root: &Path, unit: &str) -> bool {
     fs::read_to_string(folder(root).join(unit)).is_ok_and(|text| site_of(&text).is_some())
 }
 
+/// Units of ours whose names stand here for something of somebody else.
+pub(crate) fn taken(root: &Path, units: &Units) -> Vec<PathBuf> {
+    units.keys().map(|name| folder(root).join(name)).filter(|path| is_foreign(path)).collect()
+}
+
+fn is_foreign(path: &Path) -> bool {
+    // A link to /dev/null is a masked unit.
+    path.symlink_metadata().is_ok() && fs::read_to_string(path).map_or(true, |text| site_of(&text).is_none())
+}
+
 /// Brings the folder to what `units` says.
 pub(crate) fn install(root: &Path, units: &Units) -> Result<Changes, Error> {
     let folder = folder(root);
@@ -57,17 +65,10 @@ pub(crate) fn install(root: &Path, units: &Units) -> Result<Changes, Error> {
     }
     for (name, text) in units {
         let path = folder.join(name);
-        let same = match fs::read_to_string(&path) {
-            Ok(there) if site_of(&there).is_none() => {
-                let path = path.display();
-                return Err(Error::Told(format!(
-                    "{path}: not made by boottorrent-gen; move it away and run again"
-                )));
-            }
-            Ok(there) => there == *text,
-            Err(_) => false,
-        };
-        if !same {
+        if is_foreign(&path) {
+            return Err(Error::Told(format!("{}: {}; {}", path.display(), TAKEN.0, TAKEN.1)));
+        }
+        if fs::read_to_string(&path).ok().as_ref() != Some(text) {
             write_atomically(&path, text.as_bytes())?;
             changes.written.push(name.clone());
         }
@@ -100,11 +101,10 @@ fn stop(root: &Path, unit: &str) {
     }
 }
 
-/// Makes systemd and the running daemons read what is new; returns what is left for a person to do, a line each.
-pub(crate) fn reload(changes: &Changes, units: &Units, published: bool) -> Result<Vec<String>, Error> {
-    if !changes.is_empty() {
-        systemctl(&["daemon-reload"])?;
-    }
+/// Makes systemd and the running daemons read what is there; returns what is left for a person to do, a line each.
+/// Also where nothing changed: an earlier run may have ended between its last write and this.
+pub(crate) fn reload(changes: &Changes, units: &Units) -> Result<Vec<String>, Error> {
+    systemctl(&["daemon-reload"])?;
     if !is_active(TARGET) {
         return Ok(vec![format!("start it:        systemctl enable --now {TARGET}")]);
     }
@@ -119,7 +119,7 @@ pub(crate) fn reload(changes: &Changes, units: &Units, published: bool) -> Resul
             _ => {}
         }
     }
-    let running = |unit: &&String| published && unit.ends_with(".service") && is_active(unit);
+    let running = |unit: &&String| unit.ends_with(".service") && is_active(unit);
     for service in units.keys().filter(running) {
         if let Err(e) = systemctl(&["reload", service]) {
             todo.push(format!("{service} did not reload ({e}): systemctl restart {service}"));
@@ -172,7 +172,7 @@ mod tests {
         let changes = install(root.path(), &new).unwrap();
         assert_eq!(changes.written, ["boottorrent.target"]);
         assert_eq!(changes.removed, ["boottorrent-dhcp.service"]);
-        assert!(install(root.path(), &new).unwrap().is_empty());
+        assert_eq!(install(root.path(), &new).unwrap(), Changes::default());
         let left: Vec<_> =
             store::list(&folder).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
         assert_eq!(left, ["boottorrent-mine.service", "boottorrent.target", "ssh.service"]);
@@ -185,6 +185,7 @@ mod tests {
         fs::create_dir_all(folder(root.path())).unwrap();
         fs::write(folder(root.path()).join("boottorrent.target"), "[Unit]\n").unwrap();
         let units: Units = [("boottorrent.target".to_owned(), unit("lab", "new"))].into();
+        assert_eq!(taken(root.path(), &units), [folder(root.path()).join("boottorrent.target")]);
         let told = install(root.path(), &units).unwrap_err().to_string();
         assert!(told.contains("not made by boottorrent-gen"), "{told}");
     }

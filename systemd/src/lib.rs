@@ -19,9 +19,11 @@ pub mod units;
 use crate::compile::{Inputs, Outcome};
 use crate::error::Error;
 use crate::examine::{Examined, examine};
+use crate::image::Built;
 use crate::options::{Action, Options, USAGE};
 use crate::progress::bytes;
-use boottorrent_masterd::store::Hashes;
+use boottorrent_masterd::site::Site;
+use boottorrent_masterd::store::{Hashes, Store};
 use boottorrent_pxe::Report;
 use nix::sys::stat::{Mode, umask};
 use std::process::ExitCode;
@@ -49,9 +51,6 @@ fn run(options: &Options) -> Result<(), Error> {
             for line in init::init(options)? {
                 println!("{line}");
             }
-            let dir = options.dir.display();
-            println!("\nNext: change {dir}/boottorrent.toml and {dir}/os/debian/os.toml to what you have,");
-            println!("then  boottorrent-gen check {dir}  and  boottorrent-gen {dir}");
         }
         Action::Check => {
             let examined = examine(options)?;
@@ -73,6 +72,32 @@ fn compile_site(options: &Options) -> Result<(), Error> {
     let examined = examine(options)?;
     let Examined { site, key, agent, store, units } = &examined;
     let lock = store.open_for_writing()?;
+    let inputs = Inputs { site, key, agent, store, root: &options.root };
+    let staged = compile::stage(&inputs, &mut |step| println!("bootstrap: {step}"))?;
+    let outcome = build_images(site, store).and_then(|images| compile::publish(&inputs, &images, &staged));
+    if outcome.is_err() {
+        // Space is what a run that failed may lack; what it cannot remove, the next one does.
+        let _left_behind = store.discard(&staged.folder);
+    }
+    match &outcome? {
+        Outcome::Unchanged(number) => println!("nothing changed: generation {number} stays the current one"),
+        Outcome::Published(number) => {
+            staged.report.iter().for_each(tell_bootstrap);
+            println!("generation {number} is the current one in {}", store.root().display());
+        }
+    }
+    let changes = install::install(&options.root, units)?;
+    drop(lock);
+    for name in &changes.removed {
+        println!("removed {name}");
+    }
+    if !changes.written.is_empty() {
+        println!("wrote {}", changes.written.join(", "));
+    }
+    tell_next(options, &changes, units)
+}
+
+fn build_images(site: &Site, store: &Store) -> Result<Vec<Built>, Error> {
     let mut hashes = Hashes::read(store)?;
     let announce = format!("udp://{}:{}/announce", site.address.value, site.services.tracker_port);
     let mut images = Vec::new();
@@ -87,24 +112,7 @@ fn compile_site(options: &Options) -> Result<(), Error> {
         );
         images.push(built);
     }
-    let inputs = Inputs { site, images: &images, key, agent, store, root: &options.root };
-    let outcome = compile::publish(&inputs, &mut |step| println!("bootstrap: {step}"))?;
-    match &outcome {
-        Outcome::Unchanged(number) => println!("nothing changed: generation {number} stays the current one"),
-        Outcome::Published(number, report) => {
-            report.iter().for_each(tell_bootstrap);
-            println!("generation {number} is the current one in {}", store.root().display());
-        }
-    }
-    let changes = install::install(&options.root, units)?;
-    drop(lock);
-    for name in &changes.removed {
-        println!("removed {name}");
-    }
-    if !changes.written.is_empty() {
-        println!("wrote {}", changes.written.join(", "));
-    }
-    tell_next(options, &changes, units, matches!(outcome, Outcome::Published(..)))
+    Ok(images)
 }
 
 fn tell_bootstrap(report: &Report) {
@@ -123,17 +131,12 @@ fn tell_bootstrap(report: &Report) {
     }
 }
 
-fn tell_next(
-    options: &Options,
-    changes: &install::Changes,
-    units: &units::Units,
-    published: bool,
-) -> Result<(), Error> {
+fn tell_next(options: &Options, changes: &install::Changes, units: &units::Units) -> Result<(), Error> {
     if !install::is_live(&options.root) {
         println!("\nNext, on the booted system: systemctl enable --now {}", units::TARGET);
         return Ok(());
     }
-    let todo = install::reload(changes, units, published)?;
+    let todo = install::reload(changes, units)?;
     if todo.is_empty() {
         println!("\n{} runs with it; nodes can be switched on", units::TARGET);
     } else {

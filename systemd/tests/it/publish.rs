@@ -3,6 +3,7 @@
 use crate::tree::{Tree, command, generate, golden, read, stderr, stdout, write};
 use boottorrent_masterd::seed::config::SeedConfig;
 use boottorrent_swarm::catalog::{Catalog, Role};
+use boottorrent_swarm::metainfo::Metainfo;
 use boottorrent_swarm::nodefile::NodeFile;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -130,6 +131,12 @@ fn an_example_becomes_a_site_that_passes() {
     assert!(output.status.success(), "{}", stderr(&output));
     let key = dir.path().join("root/etc/boottorrent/site.key");
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    // A folder from version control on a new master, or a first try without the right to write the key.
+    let old = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let said = stdout(&generate(init));
+    assert!(said.contains("a new site key") && said.contains("the site was there already"), "{said}");
+    assert_ne!(fs::read(&key).unwrap(), old);
     let again = generate(init);
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("init never overwrites"), "{}", stderr(&again));
@@ -170,6 +177,61 @@ fn the_same_inputs_publish_nothing_and_hash_nothing() {
     let after = read(&bench.dir.path().join("root"));
     assert_eq!(seed(&after, 2), seed(&before, 1), "nothing was copied again");
     assert!(bench.assert_whole().images[0].cmdline.contains("quiet"));
+}
+
+/// Copied anew, and still the files that the published generation knows by their inodes: kill -9 in between harms nothing.
+#[test]
+fn a_touched_source_changes_nothing_that_is_published() {
+    let bench = Bench::new();
+    bench.run();
+    bench.fill("rootfs.squashfs", 3_000_000, 1);
+    assert!(bench.run().contains("nothing changed: generation 1 stays"));
+    bench.assert_whole();
+}
+
+#[test]
+fn torrents_for_others_name_the_tracker_of_today() {
+    let bench = Bench::new();
+    bench.run();
+    let torrent = || fs::read(bench.current().join("tftp/torrents/debian.torrent")).unwrap();
+    let before = Metainfo::parse(&torrent()).unwrap();
+    let file = bench.site().join("boottorrent.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "\n[tracker]\nport = 7000\n").unwrap();
+    bench.run();
+    let after = Metainfo::parse(&torrent()).unwrap();
+    assert_eq!(after.announce, [["udp://10.0.0.1:7000/announce"]]);
+    assert_eq!(after.info_hash, before.info_hash);
+    assert!(bench.run().contains("nothing changed"));
+}
+
+#[test]
+fn a_unit_of_somebody_else_is_told_before_anything_is_written() {
+    let bench = Bench::new();
+    let folder = bench.dir.path().join("root/etc/systemd/system");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("boottorrent-tracker.socket"), "[Socket]\n").unwrap();
+    let before = read(&bench.dir.path().join("root"));
+    let output = generate(bench.arguments());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("boottorrent-tracker.socket: not made by boottorrent-gen; move it away"), "{said}");
+    assert_eq!(read(&bench.dir.path().join("root")), before);
+}
+
+/// The agent of these tests is no static program: that is told before an image is copied.
+#[test]
+fn a_bootstrap_that_cannot_be_built_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let file = bench.site().join("boottorrent.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(NO_TFTP, "")).unwrap();
+    let output = generate(bench.arguments());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("can't be the node's /init"), "{said}");
+    let left: Vec<String> = read(&bench.store()).into_keys().filter(|name| name != "lock").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
