@@ -17,6 +17,7 @@ pub mod node;
 pub mod os;
 pub mod board;
 pub mod room;
+pub mod peer;
 pub mod observer;
 pub mod straight;
 pub mod torrent;

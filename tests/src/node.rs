@@ -1,7 +1,7 @@
 //! A node: QEMU with real firmware that boots from the lab's wire. Switched on when made, off when dropped.
 //! It has no disk, and nothing from the host but its tap, its consoles and its keyboard.
 
-use crate::clock::now;
+use crate::clock::{now, wait_for};
 use crate::console::Console;
 use crate::error::LabError;
 use crate::lab::Lab;
@@ -12,6 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// QEMU opens its sockets before it runs the node.
+const QEMU_STARTS: Duration = Duration::from_secs(10);
 const OVMF: &str = "/usr/share/OVMF";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,10 +178,11 @@ impl Node {
     /// Its second serial line, to type on and to listen to.
     ///
     /// # Errors
-    /// `Io` when the node has none.
+    /// `Timeout` when the node has none.
     pub fn second_serial(&self) -> Result<Console, LabError> {
-        let stream = UnixStream::connect(&self.second_serial)
-            .map_err(LabError::io("open the serial line", &self.second_serial))?;
+        let stream = wait_for("the node's second serial line", QEMU_STARTS, || {
+            UnixStream::connect(&self.second_serial).map_err(|error| error.to_string())
+        })?;
         let input = stream.try_clone().map_err(LabError::io("share", &self.second_serial))?;
         let log = self.second_serial.with_extension("ttyS1.log");
         Console::new(&format!("{} ttyS1", self.spec.name), input, stream, self.switched_on, log)

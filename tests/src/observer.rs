@@ -3,18 +3,10 @@
 
 use crate::clock::Deadline;
 use crate::error::LabError;
-use nix::sched::{CloneFlags, setns};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use crate::peer::{self, BITFIELD, HAVE, Link};
+use std::net::SocketAddrV4;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// A node's port opens when its download begins; this is how long one try may take.
-const DIAL: Duration = Duration::from_millis(300);
-/// The longest message that matters: a bitfield of a million pieces.
-const MAX_MESSAGE: usize = 131_073;
-const HAVE: u8 = 4;
-const BITFIELD: u8 = 5;
 
 struct Union {
     pieces: Vec<bool>,
@@ -39,7 +31,7 @@ pub struct Observer {
 
 impl Observer {
     /// # Errors
-    /// `Machine` when the namespace can't be entered.
+    /// `Io` when there is no such namespace.
     pub fn new(
         netns: &str,
         nodes: &[SocketAddrV4],
@@ -48,19 +40,14 @@ impl Observer {
     ) -> Result<Self, LabError> {
         let union = Union { pieces: vec![false; pieces], closed: false };
         let shared = Arc::new(Shared { union: Mutex::new(union), grown: Condvar::new() });
-        let path = format!("/run/netns/{netns}");
         for node in nodes.iter().copied() {
-            let namespace = std::fs::File::open(&path).map_err(LabError::io("open", &path))?;
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || {
-                // Of this thread only; it ends with the observer.
-                if setns(namespace, CloneFlags::CLONE_NEWNET).is_ok() {
-                    while !shared.lock().closed {
-                        // A node that is not there yet, or that has left, is tried again.
-                        let _ = listen(node, info_hash, &shared);
-                    }
+            peer::inside(netns, move || {
+                while !shared.lock().closed {
+                    // A node that is not there yet, or that has left, is tried again.
+                    let _ = listen(node, info_hash, &shared);
                 }
-            });
+            })?;
         }
         Ok(Self { shared })
     }
@@ -95,27 +82,10 @@ impl Drop for Observer {
     }
 }
 
-/// One connection from handshake to end (BEP 3; no extension bits, so that `bitfield` and `have` are all there is).
 fn listen(node: SocketAddrV4, info_hash: [u8; 20], shared: &Shared) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::V4(node), DIAL)?;
-    let mut hello = Vec::with_capacity(68);
-    hello.extend_from_slice(b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0");
-    hello.extend_from_slice(&info_hash);
-    hello.extend_from_slice(b"-LB0100-observer0000");
-    stream.write_all(&hello)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.read_exact(&mut [0; 68])?;
-    let mut body = Vec::new();
+    let mut link = Link::dial(node, info_hash, b"-LB0100-observer0000")?;
     while !shared.lock().closed {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length) as usize;
-        if length > MAX_MESSAGE {
-            return Err(std::io::ErrorKind::InvalidData.into());
-        }
-        body.resize(length, 0);
-        stream.read_exact(&mut body)?;
-        note(&body, shared);
+        note(link.next()?, shared);
     }
     Ok(())
 }

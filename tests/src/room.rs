@@ -89,6 +89,17 @@ impl Room {
         self.state("seed").ok().and_then(|state| state.get("bytes_out")?.as_u64()).unwrap_or(0)
     }
 
+    /// Info-hash and number of pieces of the only image, as the store has them.
+    ///
+    /// # Errors
+    /// `Command` without a store, `Machine` when it holds several images.
+    pub fn torrent(&self) -> Result<([u8; 20], usize), LabError> {
+        let line = "cd /var/lib/boottorrent/current/tftp/pieces && stat -c '%n %s' *";
+        let listing = self.master.run(line)?;
+        parse_listing(listing.trim())
+            .ok_or_else(|| LabError::Machine(format!("not the piece list of one image: {listing}")))
+    }
+
     /// What the nodes have reported.
     ///
     /// # Errors
@@ -111,4 +122,14 @@ impl Room {
             look(&board).ok_or_else(|| format!("{board:#?}"))
         })
     }
+}
+
+/// `<40 hex digits> <bytes>`; 32 bytes a piece.
+fn parse_listing(line: &str) -> Option<([u8; 20], usize)> {
+    let (hex, bytes) = line.split_once(' ')?;
+    let mut hash = [0; 20];
+    for (place, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some((hash, bytes.parse::<usize>().ok()? / 32))
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(30);
 /// One copy of the small OS takes twelve seconds: a download has a middle.
 const MASTER_MBIT: u32 = 40;
-const STORE: &str = "/var/lib/boottorrent/current";
 
 fn room_of(nodes: u8) -> (Room, Vec<NodeSpec>) {
     let specs: Vec<NodeSpec> = (1..=nodes).map(NodeSpec::new).collect();
@@ -29,19 +28,8 @@ fn all_boot(nodes: &[Node]) {
     }
 }
 
-/// The image's info-hash and its number of pieces, as the store has them.
-fn torrent(room: &Room) -> ([u8; 20], usize) {
-    let listing = room.master.run(&format!("cd {STORE}/tftp/pieces && stat -c '%n %s' *")).unwrap();
-    let (hex, bytes) = listing.trim().split_once(' ').unwrap();
-    let mut hash = [0; 20];
-    for (place, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).unwrap();
-    }
-    (hash, bytes.parse::<usize>().unwrap() / 32)
-}
-
 fn observer(room: &Room, nodes: u8) -> Observer {
-    let (hash, pieces) = torrent(room);
+    let (hash, pieces) = room.torrent().unwrap();
     let addresses: Vec<_> =
         (1..=nodes).map(|n| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 10 + n), 6881)).collect();
     Observer::new(&room.master.host.netns, &addresses, hash, pieces).unwrap()

@@ -7,7 +7,8 @@ use boottorrent_tests::site::{Os, Site};
 
 /// The lab's only BIOS ROM is iPXE itself, so the maker's ROM that would load undionly.kpxe is played by a script: the
 /// ROM's own driver goes to undionly, and undionly, which asks DHCP again, goes on to the boot script.
-const CHAIN: &str = "#!ipxe\niseq ${net0/chip} UNDI && chain boot/boot.ipxe || chain boot/undionly.kpxe\n";
+const CHAIN: &str =
+    "#!ipxe\niseq ${net0/chip} undionly && chain boot/boot.ipxe || chain boot/undionly.kpxe\n";
 
 #[test]
 fn bios_with_e1000_undionly_and_uefi() {

@@ -16,7 +16,10 @@ fn a_worker_killed_and_panicking_in_mid_download_finds_its_pieces_again() {
     room.master.host.limit(40).unwrap();
     let node = room.node(&spec).unwrap();
     let rescue = node.second_serial().unwrap();
-    for (command, word) in [("kill-worker", "signal"), ("panic-worker", "panic")] {
+    for (command, word) in [
+        ("kill-worker", "the worker died (killed by signal SIGKILL"),
+        ("panic-worker", "the worker died (panic"),
+    ] {
         let start = node.console.end();
         node.console.expect_from(start, &["download"], BOOT).unwrap();
         let sent = room.sent_by_seed();
@@ -25,6 +28,7 @@ fn a_worker_killed_and_panicking_in_mid_download_finds_its_pieces_again() {
             if now > sent + 4_000_000 { Ok(()) } else { Err(format!("{now} bytes sent")) }
         })
         .unwrap();
+        let start = node.console.end();
         rescue.send(&format!("{command}\r"));
         let told = node.console.expect_from(start, &[word], BOOT).unwrap();
         println!("{}", told.line);
