@@ -99,6 +99,17 @@ impl Plan {
         }
     }
 
+    /// Why a node may not have an address, for the node and for people: the configuration's reason or, where that has
+    /// none, the leases'.
+    pub(super) fn obstacle(&self, subnet: usize, address: Ipv4Addr, mac: Mac) -> &'static str {
+        match self.reserved.get(&address) {
+            _ if !self.subnet(subnet).network.contains(address) => "the address belongs to another network",
+            Some(owner) if *owner != mac => "the address is reserved for another node",
+            None if !self.is_pooled(subnet, address) => "the address is none that this server gives out",
+            _ => "another node has the address",
+        }
+    }
+
     /// The options of a node in a subnet: its own before the subnet's.
     pub(super) fn options(&self, subnet: usize, mac: Mac) -> BTreeMap<u8, Vec<u8>> {
         let subnet = self.subnet(subnet);

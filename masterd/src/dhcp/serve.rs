@@ -81,6 +81,14 @@ struct Pending {
     datagram: Datagram,
 }
 
+/// What follows from some messages, once it is on disk.
+struct Batch {
+    pending: Vec<Pending>,
+    notices: Vec<Notice>,
+    /// More may wait.
+    full: bool,
+}
+
 /// Serves until the service manager says stop.
 ///
 /// # Errors
@@ -160,9 +168,13 @@ impl<'s> Daemon<'s> {
     /// What waits, in batches: decide, write once, sync once, send. The poll set tells of what is left.
     fn answer_all(&mut self, now: Time) -> Result<(), DhcpError> {
         for _ in 0..BATCHES {
-            let (pending, full) = self.decide(now)?;
+            let Batch { pending, notices, full } = self.decide(now)?;
             if let Some(journal) = &mut self.journal {
                 journal.sync()?;
+            }
+            // Not before: a lease that is not on disk was not given.
+            for notice in notices {
+                self.tell(now, notice);
             }
             let server = self.server.plan().server();
             for Pending { reply, socket, datagram } in pending {
@@ -179,10 +191,10 @@ impl<'s> Daemon<'s> {
         Ok(())
     }
 
-    /// Takes up to a batch of messages; true if more may wait.
-    fn decide(&mut self, now: Time) -> Result<(Vec<Pending>, bool), DhcpError> {
+    /// Takes up to a batch of messages.
+    fn decide(&mut self, now: Time) -> Result<Batch, DhcpError> {
         let mut buffer = [0; MAX_DATAGRAM];
-        let mut pending = Vec::new();
+        let (mut pending, mut notices) = (Vec::new(), Vec::new());
         let mut records = Vec::new();
         let mut taken = 0;
         for index in 0..self.sockets.len() {
@@ -201,9 +213,7 @@ impl<'s> Daemon<'s> {
                 let arrival = Arrival { from: SocketAddrV4::new(*datagram.from.ip(), datagram.from.port()) };
                 let outcome = self.server.handle(self.unix(now), &buffer[..datagram.length], &arrival);
                 records.extend(outcome.record);
-                for notice in outcome.notices {
-                    self.tell(now, notice);
-                }
+                notices.extend(outcome.notices);
                 if let Some(reply) = outcome.reply {
                     pending.push(Pending { reply, socket: index, datagram });
                 }
@@ -212,7 +222,7 @@ impl<'s> Daemon<'s> {
         if let Some(journal) = &mut self.journal {
             journal.append(&records)?;
         }
-        Ok((pending, taken == BATCH))
+        Ok(Batch { pending, notices, full: taken == BATCH })
     }
 
     fn tell(&mut self, now: Time, notice: Notice) {

@@ -205,7 +205,7 @@ impl Server {
             return self.refuse(subnet, request, "another address is reserved for this node");
         }
         if !self.leases.may_have(&self.plan, subnet, address, request.mac, now) {
-            return self.refuse(subnet, request, "the address is not available");
+            return self.refuse(subnet, request, self.plan.obstacle(subnet, address, request.mac));
         }
         self.acknowledge(now, subnet, request, address)
     }
@@ -232,7 +232,7 @@ impl Server {
         if self.leases.may_have(&self.plan, subnet, address, request.mac, now) {
             self.acknowledge(now, subnet, request, address)
         } else {
-            self.refuse(subnet, request, "the address belongs to another node")
+            self.refuse(subnet, request, self.plan.obstacle(subnet, address, request.mac))
         }
     }
 

@@ -237,6 +237,21 @@ fn renewing_goes_to_the_address_and_survives_a_lost_journal() {
 }
 
 #[test]
+fn a_refusal_says_the_true_reason() {
+    let mut net = Net::new();
+    let taken = net.lease(NODE).octets();
+    for (address, why) in [
+        (taken, "another node has the address"),
+        ([10, 0, 0, 11], "the address is reserved for another node"),
+        ([10, 0, 0, 50], "the address is none that this server gives out"),
+    ] {
+        let renewal = with_addresses(message(REQUEST, OTHER, &[]), address, [0; 4]);
+        let nak = told(&net.send_at(NOW, &renewal));
+        assert_eq!((nak.kind, nak.option(56).unwrap().as_slice()), (6, why.as_bytes()), "{address:?}");
+    }
+}
+
+#[test]
 fn relayed_messages_choose_the_subnet_and_go_back_by_the_relay() {
     let mut net = Net::new();
     let relayed =
