@@ -8,6 +8,8 @@ use boottorrent_masterd::service::{self, Options, Program};
 const PROGRAM: Program = Program {
     name: "dhcp",
     purpose: "gives the nodes of a site their addresses, options and boot files",
+    keeps_state: true,
+    listens: true,
     extra_help: "",
 };
 

@@ -9,6 +9,8 @@ use boottorrent_masterd::service::{self, Options, Program};
 const PROGRAM: Program = Program {
     name: "log",
     purpose: "puts the nodes' stage records into the journal and into its state file",
+    keeps_state: false,
+    listens: true,
     extra_help: "",
 };
 

@@ -9,6 +9,8 @@ use boottorrent_masterd::service::{self, Options, Program};
 const PROGRAM: Program = Program {
     name: "ra",
     purpose: "answers IPv6 router solicitations with \"no router here\", so that firmware does not wait for one",
+    keeps_state: false,
+    listens: false,
     extra_help: "",
 };
 

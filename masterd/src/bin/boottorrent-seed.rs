@@ -10,9 +10,11 @@ use lexopt::ValueExt;
 const PROGRAM: Program = Program {
     name: "seed",
     purpose: "sends the store's images to the nodes by BitTorrent, or the data of any one torrent",
-    extra_help: "  --torrent FILE         seed this v1 torrent instead of the store's images
-  --data PATH            its file or folder; checked against the torrent first
-  --tracker ADDR:PORT    UDP tracker to announce it to; may repeat
+    keeps_state: false,
+    listens: true,
+    extra_help: "  --torrent FILE      seed this v1 torrent instead of the store's images
+  --data PATH         its file or folder; checked against the torrent first
+  --tracker ADDR:PORT UDP tracker to announce it to; may repeat
 ",
 };
 

@@ -6,8 +6,13 @@ use std::process::ExitCode;
 use boottorrent_masterd::service::{self, Options, Program};
 use boottorrent_masterd::tftp;
 
-const PROGRAM: Program =
-    Program { name: "tftp", purpose: "serves the store's boot files by TFTP, read only", extra_help: "" };
+const PROGRAM: Program = Program {
+    name: "tftp",
+    purpose: "serves the store's boot files by TFTP, read only",
+    keeps_state: false,
+    listens: true,
+    extra_help: "",
+};
 
 fn main() -> ExitCode {
     match Options::parse(&PROGRAM, |_, _| Ok(false)) {

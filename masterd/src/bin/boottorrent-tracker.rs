@@ -9,6 +9,8 @@ use boottorrent_masterd::tracker;
 const PROGRAM: Program = Program {
     name: "tracker",
     purpose: "tells the nodes of one another (BitTorrent over UDP, BEP 15), for the catalog's images only",
+    keeps_state: false,
+    listens: true,
     extra_help: "",
 };
 

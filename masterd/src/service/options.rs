@@ -12,6 +12,10 @@ use lexopt::{Arg, Parser, ValueExt};
 pub struct Program {
     pub name: &'static str,
     pub purpose: &'static str,
+    /// Whether something of it must survive a restart: only then there is a `--state`.
+    pub keeps_state: bool,
+    /// Whether it inherits sockets, or opens those of `--listen`.
+    pub listens: bool,
     /// Usage lines for extra options, each indented by two and ended by a newline, or nothing.
     pub extra_help: &'static str,
 }
@@ -79,9 +83,11 @@ impl Options {
                     return Err(Stop::Print(format!("boottorrent-{} {version}\n", program.name)));
                 }
                 Arg::Long("store") => options.store = parser.value().map_err(wrong)?.into(),
-                Arg::Long("state") => options.state = Some(parser.value().map_err(wrong)?.into()),
+                Arg::Long("state") if program.keeps_state => {
+                    options.state = Some(parser.value().map_err(wrong)?.into())
+                }
                 Arg::Long("run") => options.run = Some(parser.value().map_err(wrong)?.into()),
-                Arg::Long("listen") => {
+                Arg::Long("listen") if program.listens => {
                     let value = parser.value().and_then(|v| v.string()).map_err(wrong)?;
                     let address = value.parse().map_err(|_| {
                         Stop::Wrong(format!("--listen {value}: give an address and a port, as 10.0.0.1:6881"))
@@ -119,21 +125,33 @@ fn wrong(error: lexopt::Error) -> Stop {
     Stop::Wrong(error.to_string())
 }
 
-fn help(program: &Program) -> String {
+pub(super) fn help(program: &Program) -> String {
+    let Program { name, purpose, keeps_state, listens, extra_help } = program;
+    let state = match keeps_state {
+        true => {
+            "  --state DIR         what must survive a restart (default $STATE_DIRECTORY, else nothing is kept)\n"
+        }
+        false => "",
+    };
+    let sockets = match listens {
+        true => {
+            "  --listen ADDR:PORT  open this socket instead of inheriting one from systemd; may be repeated\n  \
+             --interface IF      bind the sockets of --listen to this interface\n"
+        }
+        false => "  --interface IF      the interface (default: the site's)\n",
+    };
+    let by_hand = match listens {
+        true => "Started by systemd it inherits its sockets; started by hand it opens them itself.\n",
+        false => "",
+    };
     format!(
         "boottorrent-{name}: {purpose}\n\n\
          Usage: boottorrent-{name} [options]\n\n\
          \x20 --store DIR         what boottorrent-gen wrote (default /var/lib/boottorrent)\n\
-         \x20 --state DIR         what must survive a restart (default $STATE_DIRECTORY, else nothing is kept)\n\
+         {state}\
          \x20 --run DIR           the state file {name}.json goes here (default $RUNTIME_DIRECTORY, else none)\n\
-         \x20 --listen ADDR:PORT  open this socket instead of inheriting one from systemd; may be repeated\n\
-         \x20 --interface IF      bind the sockets of --listen to this interface\n\
-         {extra}\
+         {sockets}{extra_help}\
          \x20 --help, --version\n\n\
-         Started by systemd it inherits its sockets; started by hand it opens them itself. RUST_LOG sets the level of\n\
-         the log (error, warn, info, debug); SIGHUP reads the configuration again.\n",
-        name = program.name,
-        purpose = program.purpose,
-        extra = program.extra_help,
+         {by_hand}RUST_LOG sets the level of the log (error, warn, info, debug); SIGHUP reads the configuration again.\n",
     )
 }

@@ -2,10 +2,11 @@ use std::ffi::OsString;
 
 use lexopt::{Parser, ValueExt};
 
-use super::options::Stop;
+use super::options::{Stop, help};
 use super::*;
 
-const PROGRAM: Program = Program { name: "test", purpose: "tests", extra_help: "" };
+const PROGRAM: Program =
+    Program { name: "test", purpose: "tests", keeps_state: true, listens: true, extra_help: "" };
 
 fn parse(args: &[&str], environment: &[(&str, &str)]) -> Result<Options, Stop> {
     let environment = |name: &str| environment.iter().find(|e| e.0 == name).map(|e| OsString::from(e.1));
@@ -37,6 +38,17 @@ fn unknown_options_and_words_are_refused_by_name() {
     for (args, named) in [(["--lisen", "x"], "--lisen"), (["word", ""], "word")] {
         let Err(Stop::Wrong(sentence)) = parse(&args, &[]) else { panic!("accepted {args:?}") };
         assert!(sentence.contains(named), "{sentence}");
+    }
+}
+
+#[test]
+fn options_that_a_daemon_has_no_use_for_are_refused() {
+    let program = Program { keeps_state: false, listens: false, ..PROGRAM };
+    for args in [["--state", "/s"], ["--listen", "127.0.0.1:67"]] {
+        let parsed = Options::parse_from(&program, Parser::from_args(args), &|_| None, |_, _| Ok(false));
+        let Err(Stop::Wrong(sentence)) = parsed else { panic!("accepted {args:?}") };
+        assert!(sentence.contains(args[0]), "{sentence}");
+        assert!(!help(&program).contains(args[0]));
     }
 }
 
