@@ -3,6 +3,7 @@
 
 use boottorrent_masterd::site::Site;
 use boottorrent_masterd::site::host::{Port, ports};
+use boottorrent_masterd::site::os::HIDDEN_FROM_UNITS;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 pub(crate) const MARK: &str = "# Made by boottorrent-gen for site ";
 /// The unit that starts and stops everything.
 pub const TARGET: &str = "boottorrent.target";
-/// What ProtectHome= and PrivateTmp= hide from a unit unless it is bound in.
-const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
 const SANDBOX: &str = include_str!("../templates/sandbox.in");
 const TARGET_TEMPLATE: &str = include_str!("../templates/boottorrent.target.in");
@@ -94,7 +93,7 @@ fn values(site: &Site, places: &Places, name: &str, port: Option<Port>) -> Resul
     let mut binds = Vec::new();
     for path in needed {
         let text = escape(path)?;
-        if HIDDEN.iter().any(|h| path.starts_with(h)) && !binds.contains(&text) {
+        if HIDDEN_FROM_UNITS.iter().any(|h| path.starts_with(h)) && !binds.contains(&text) {
             binds.push(text);
         }
     }

@@ -3,7 +3,10 @@
 
 use super::finding::{At, Place, join, nearest};
 use super::section::Section;
-use super::{Bootstrap, LingerText, Menu, Name, SEED_PORT, Services, TRACKER_PORT, value::Spelt};
+use super::value::Spelt;
+use super::{
+    Bootstrap, DHCP_PORT, LOG_PORT, LingerText, Menu, Name, SEED_PORT, Services, TFTP_PORT, TRACKER_PORT,
+};
 use boottorrent_swarm::catalog::Linger;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -131,15 +134,23 @@ pub(crate) fn read_services(root: &Section<'_>) -> Services {
         section.finish();
         on
     };
-    let with_port = |key, default| {
+    let with_port = |key, default, taken: &[(u16, &str)]| {
         let section = root.section(key);
         let on = section.get_bool("enabled").unwrap_or(true);
-        let port = section.get_port("port").map_or(default, |p| p.value);
+        let port = section.get_port("port");
+        if let Some(At { value, place }) = &port
+            && let Some((_, owner)) = taken.iter().find(|(port, _)| port == value)
+        {
+            let what = format!("UDP port {value} is that of {owner}");
+            section.findings().add(place, what, format!("write another one; the default is {default}"));
+        }
         section.finish();
-        (on, port)
+        (on, port.map_or(default, |p| p.value))
     };
-    let (tracker, tracker_port) = with_port("tracker", TRACKER_PORT);
-    let (seed, seed_port) = with_port("seed", SEED_PORT);
+    // Firmware and nodes ask these three where the standards put them.
+    let fixed = [(DHCP_PORT, "DHCP"), (TFTP_PORT, "TFTP"), (LOG_PORT, "the nodes' records")];
+    let (tracker, tracker_port) = with_port("tracker", TRACKER_PORT, &fixed);
+    let (seed, seed_port) = with_port("seed", SEED_PORT, &[]);
     Services {
         tftp: switch("tftp"),
         log: switch("log"),

@@ -20,6 +20,9 @@ const MAX_FILE_NAME: usize = 240;
 /// Bytes of a path in the next initramfs; the kernel's unpacker stops at PATH_MAX.
 const MAX_TARGET: usize = 1024;
 
+/// What ProtectHome= and PrivateTmp= hide from a unit unless it is bound in.
+pub const HIDDEN_FROM_UNITS: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+
 /// One operating system.
 #[derive(Debug, Clone)]
 pub struct Os {
@@ -237,12 +240,32 @@ fn check_file(part: &Part, in_place: bool, findings: &Findings) {
     if let Err(e) = File::open(&part.source) {
         return tell(format!("{path} cannot be read: {e}"), "make it readable");
     }
-    if in_place && metadata.permissions().mode() & 0o004 == 0 {
+    if !in_place {
+        return;
+    }
+    if metadata.permissions().mode() & 0o004 == 0 {
         let what = format!(
             "{path} is not readable by everybody, and the seed serves it in place as a user of its own"
         );
         tell(what, "chmod o+r the file, or take out in-place = true");
     }
+    if let Some(folder) = closed_folder(&part.source) {
+        let what = format!(
+            "{path} lies in {}, which not everybody may enter, and the seed serves it in place as a user of its own",
+            folder.display()
+        );
+        tell(what, "chmod o+x that folder, or take out in-place = true");
+    }
+}
+
+/// The folder that keeps a file from the seed. Those above a folder that is bound into the unit do not: systemd makes
+/// them anew there.
+fn closed_folder(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let is_bound = HIDDEN_FROM_UNITS.iter().any(|hidden| path.starts_with(hidden));
+    let folders = path.ancestors().skip(1).take(if is_bound { 1 } else { usize::MAX });
+    let is_closed = |folder: &&Path| fs::metadata(folder).is_ok_and(|m| m.permissions().mode() & 0o001 == 0);
+    folders.filter(is_closed).last().map(Path::to_owned)
 }
 
 /// The name of a file in a torrent (BEP 3: UTF-8 text), or why it can have none.

@@ -138,3 +138,20 @@ fn every_syntax_error_has_its_line() {
     assert!(told.iter().any(|t| t.starts_with("boottorrent.toml:2: ")), "{told:?}");
     assert!(told.iter().any(|t| t.starts_with("boottorrent.toml:3: ")), "{told:?}");
 }
+
+/// Folders of the user's own are bound into the unit, where those above them are made anew; others must be open.
+#[test]
+fn a_file_that_the_seed_cannot_reach_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let kexec = "method = \"kexec\"\nkernel = \"vmlinuz\"\nin-place = true\n";
+    let dir = folder(SITE, &[("b", kexec)]);
+    let close = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    close(dir.path(), 0o700);
+    good(dir.path());
+    close(&dir.path().join("os/b"), 0o750);
+    let told = told(dir.path());
+    assert!(
+        matches!(&told[..], [one] if one.starts_with("os/b/os.toml:2: ") && one.contains("which not everybody may enter")),
+        "{told:?}"
+    );
+}
