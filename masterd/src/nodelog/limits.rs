@@ -12,6 +12,10 @@ pub(super) const LINE_CHARS: usize = 400;
 pub(super) const NAME_CHARS: usize = 64;
 pub(super) const TEXT_CHARS: usize = 1024;
 
+/// Characters of a sentence or a fact that the table keeps; the journal has all of them. With it a node takes 50 kB at
+/// most, and 4096 invented nodes 200 MB instead of four times that.
+pub(super) const KEPT_CHARS: usize = 256;
+
 /// Records kept of one boot: a good boot has some thirty; a node that tries for ever overwrites its older tries.
 pub(super) const STEPS: usize = 96;
 

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use boottorrent_swarm::record::Record;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{FACTS, NAME_CHARS, STEPS, TEXT_CHARS};
+use super::limits::{FACTS, KEPT_CHARS, NAME_CHARS, STEPS};
 use super::text::clean;
 
 /// One record of the present boot.
@@ -187,7 +187,7 @@ impl Node {
                 _ => {
                     let name = clean(name, NAME_CHARS);
                     if self.facts.len() < FACTS || self.facts.contains_key(&name) {
-                        self.facts.insert(name, clean(value, TEXT_CHARS));
+                        self.facts.insert(name, clean(value, KEPT_CHARS));
                     }
                 }
             }
@@ -204,7 +204,7 @@ impl Node {
             stage: clean(&record.stage, NAME_CHARS),
             event: record.event.word().to_owned(),
             seconds: record.elapsed_ms as f64 / 1000.0,
-            cause: clean(&record.text, TEXT_CHARS),
+            cause: clean(&record.text, KEPT_CHARS),
             sequence: record.sequence,
         };
         self.steps.insert(at, step);
