@@ -203,6 +203,9 @@ fn agent_archive(agent: &[u8], key: &str) -> io::Result<Vec<u8>> {
     }
     // Process 1 has its first words printed before it mounts anything.
     archive.character_device("dev/console", 0o600, 5, 1)?;
+    // Where the kernel can open no console, process 1 starts without descriptors 0 to 2, and Rust's runtime puts
+    // /dev/null there before main: without that file it aborts, and the kernel panics.
+    archive.character_device("dev/null", 0o666, 1, 3)?;
     archive.directory("etc/boottorrent", 0o755)?;
     archive.file("etc/boottorrent/site.pub", 0o644, format!("{key}\n").as_bytes())?;
     archive.file("init", 0o755, agent)?;

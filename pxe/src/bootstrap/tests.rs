@@ -73,6 +73,7 @@ fn the_image_holds_agent_key_and_exactly_the_modules_needed() {
             "run",
             "sys",
             "dev/console",
+            "dev/null",
             "etc/boottorrent",
             "etc/boottorrent/site.pub",
             "init",
