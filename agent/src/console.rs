@@ -5,12 +5,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg};
+use nix::sys::termios::{
+    self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices,
+};
 
 use crate::clock;
 use crate::cmdline::Cmdline;
@@ -71,7 +73,8 @@ pub(crate) fn names(cmdline: &Cmdline) -> Vec<String> {
     if !names.iter().any(|name| is_screen(name)) {
         names.insert(0, "tty1".into());
     }
-    names.dedup();
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     names
 }
 
@@ -114,28 +117,22 @@ impl Consoles {
         }
     }
 
-    /// Waits for a key on any console. None: the time has come without one.
-    pub(crate) fn key(&mut self, until: Duration) -> Option<Key> {
-        loop {
-            if let Some(key) = self.list.iter_mut().find_map(Console::typed_key) {
-                return Some(key);
-            }
-            let fds: Vec<_> = self.list.iter().filter(|c| c.readable).map(|c| c.terminal.as_fd()).collect();
-            let ready = clock::wait_readable(&fds, until);
-            let readable = self.list.iter_mut().filter(|console| console.readable);
-            for (console, _) in readable.zip(ready).filter(|(_, ready)| *ready) {
-                console.read();
-            }
-            if clock::now() >= until {
-                return self.list.iter_mut().find_map(Console::typed_key);
-            }
-        }
+    /// A key that was typed on any console. Never waits: the terminals were opened so.
+    pub(crate) fn key(&mut self) -> Option<Key> {
+        self.list.iter_mut().filter(|console| console.readable).for_each(Console::read);
+        self.list.iter_mut().find_map(Console::typed_key)
+    }
+
+    /// What becomes readable when something is typed; copies, so that nobody holds the consoles while waiting.
+    pub(crate) fn ears(&self) -> Vec<OwnedFd> {
+        let readable = self.list.iter().filter(|console| console.readable);
+        readable.filter_map(|console| console.terminal.as_fd().try_clone_to_owned().ok()).collect()
     }
 
     /// Whole lines typed on the consoles since the last call are not ours to keep: a menu starts with none.
     pub(crate) fn forget_keys(&mut self) {
         for _ in 0..MAX_TYPED {
-            if self.key(Duration::ZERO).is_none() {
+            if self.key().is_none() {
                 return;
             }
         }
@@ -153,6 +150,11 @@ impl Console {
         let mut settings = termios::tcgetattr(&terminal)?;
         settings.local_flags &= !(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG);
         settings.input_flags |= InputFlags::ICRNL;
+        // One stray Ctrl-S, from noise on a serial line too, would silence the console for good.
+        settings.input_flags &= !(InputFlags::IXON | InputFlags::IXOFF);
+        // Nothing typed is EAGAIN and not the end of the file.
+        settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+        settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
         settings.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
         if fallback && !is_screen(name) {
             // The kernel set no speed where it has no console; this is what serial consoles of our time have.
@@ -260,6 +262,7 @@ mod tests {
         assert_eq!(of("console=ttyS1"), ["tty1", "ttyS1"]);
         assert_eq!(of("console=tty0"), ["tty1"]);
         assert_eq!(of("console=hvc0 console=tty2"), ["hvc0", "tty2"]);
+        assert_eq!(of("console=tty0 console=ttyS0 console=tty1"), ["tty1", "ttyS0"], "each once");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ const SYSLOG_PORT: u16 = 514;
 const MAX_QUEUED: usize = 64;
 /// The last words before the kernel is replaced are sent this often: there is no later chance.
 const LAST_COPIES: usize = 3;
+/// Between those: a card's queue is emptied, and one burst on the wire does not take all of them.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
+/// An Escape that stays alone becomes a key by itself after a moment, without a byte that would end a wait.
+const KEY_SLICE: Duration = Duration::from_millis(50);
 /// What the supervisor needs to speak for a dead worker.
 const IDENTITY: &str = "identity";
 
@@ -103,8 +108,10 @@ impl Report {
         let mut inner = self.lock();
         let line = inner.record(stage, Event::End, took, params, text);
         for _ in 1..LAST_COPIES {
+            clock::pause(LAST_PAUSE);
             inner.send(&line);
         }
+        clock::pause(LAST_PAUSE);
     }
 
     /// For the consoles only.
@@ -117,14 +124,19 @@ impl Report {
         self.lock().consoles.progress(text);
     }
 
-    /// A key from any console. The consoles are free for others between two short waits.
+    /// A key from any console. The consoles are free for others meanwhile: whoever loads a keyboard's driver, for one.
     pub(crate) fn key(&self, until: Duration) -> Option<Key> {
         loop {
-            let slice = until.min(clock::now() + Duration::from_millis(50));
-            let key = self.lock().consoles.key(slice);
-            if key.is_some() || clock::now() >= until {
+            let (key, ears) = {
+                let mut inner = self.lock();
+                (inner.consoles.key(), inner.consoles.ears())
+            };
+            let now = clock::now();
+            if key.is_some() || now >= until {
                 return key;
             }
+            let ears: Vec<BorrowedFd<'_>> = ears.iter().map(AsFd::as_fd).collect();
+            clock::wait_readable(&ears, until.min(now + KEY_SLICE));
         }
     }
 
