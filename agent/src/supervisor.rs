@@ -213,12 +213,16 @@ pub(crate) fn switch_off(report: &Report, off: Off, why: &str) {
 }
 
 /// Process 1 must not end: it becomes a fresh copy of itself, and the copy adopts the worker.
-fn replace_self(message: &str) {
+fn replace_self(message: &str) -> ! {
     let text = format!("process 1 panicked and starts afresh: {}", message.replace('\n', ": "));
     let _ = std::fs::write("/dev/kmsg", format!("<3>boottorrent: {text}\n")); // the consoles may be what panicked
-    for program in ["/proc/self/exe", "/init"] {
-        let error = Command::new(program).exec();
-        let _ = std::fs::write("/dev/kmsg", format!("<2>boottorrent: {program}: {error}\n"));
+    loop {
+        for program in ["/proc/self/exe", "/init"] {
+            let error = Command::new(program).exec();
+            let _ = std::fs::write("/dev/kmsg", format!("<2>boottorrent: {program}: {error}\n"));
+        }
+        // Memory may be short for a moment. The worker goes on without us; the kernel would not.
+        clock::pause(RESTART_FIRST);
     }
 }
 

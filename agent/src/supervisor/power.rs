@@ -3,6 +3,7 @@
 //! Decides which devices those are, by what the kernel says they can send. Never reads a keyboard without such a key.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -24,12 +25,17 @@ impl PowerButtons {
     /// Looks for devices that came since the last time.
     pub(super) fn scan(&mut self) {
         let Ok(entries) = fs::read_dir("/sys/class/input") else { return };
-        for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-            if name.starts_with("event") && !self.devices.contains_key(&name) {
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let names: Vec<String> = names.filter(|name| name.starts_with("event")).collect();
+        // The number of what was unplugged goes to the next device.
+        self.devices.retain(|name, _| names.contains(name));
+        for name in names {
+            if let Entry::Vacant(place) = self.devices.entry(name) {
+                let name = place.key();
                 let keys = fs::read_to_string(format!("/sys/class/input/{name}/device/capabilities/key"));
                 let button = keys.is_ok_and(|keys| has_bit(&keys, KEY_POWER));
-                let device = button.then(|| open(&name)).flatten();
-                self.devices.insert(name, device);
+                let device = button.then(|| open(name)).flatten();
+                place.insert(device);
             }
         }
     }
