@@ -33,7 +33,8 @@ impl Meter {
         );
         line.push_str(&match eta(progress.bytes_left, rate) {
             Some(seconds) => format!("  {seconds} s left"),
-            None => "  waiting for the first bytes".into(),
+            None if done == 0 => "  waiting for the first bytes".into(),
+            None => "  nothing comes at the moment".into(),
         });
         line.push_str(&format!(
             "  {} peers  {:.1} MB from the master, {:.1} MB from nodes",
