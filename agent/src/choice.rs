@@ -65,7 +65,7 @@ pub(crate) fn choose(boot: &mut Boot, catalog: &Catalog) -> Result<(Image, Strin
     Ok((image, by))
 }
 
-fn wanted(boot: &Boot) -> Option<(String, String)> {
+fn wanted(boot: &mut Boot) -> Option<(String, String)> {
     if let Some(name) = &boot.cmdline.os {
         return Some((name.clone(), "bt.os= on the kernel's command line".into()));
     }
@@ -74,11 +74,14 @@ fn wanted(boot: &Boot) -> Option<(String, String)> {
     }
     let text = mounts::kept(FILE)?;
     let (name, attempts) = parse_remembered(&text)?;
-    if attempts >= MOST_ATTEMPTS {
-        forget();
-        return None;
+    // Counted once a worker: a master that goes away makes one worker come here many times.
+    if !std::mem::replace(&mut boot.choice_counted, true) {
+        if attempts >= MOST_ATTEMPTS {
+            forget();
+            return None;
+        }
+        remember(&name, attempts + 1);
     }
-    remember(&name, attempts + 1);
     Some((name, "the earlier choice".into()))
 }
 

@@ -21,6 +21,8 @@ pub(crate) use shelf::{Shared, Shelf};
 /// Files of the storage, by index.
 const KERNEL: usize = 0;
 const INITRD: usize = 1;
+const KERNEL_NAME: &str = "kernel";
+const INITRD_NAME: &str = "initrd";
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -41,6 +43,9 @@ impl fmt::Display for Error {
             Self::TooLarge { path } => {
                 write!(f, "{path}: a file inside an initrd must be smaller than 4 GiB")
             }
+            Self::Storage(storage::Error::NoSpace { size, .. }) => {
+                write!(f, "this node's memory has no room for the {size} bytes of the image")
+            }
             Self::Storage(error) => error.fmt(f),
             Self::Write { path, cause } => write!(f, "{}: {cause}", path.display()),
         }
@@ -50,12 +55,12 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Where everything goes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// The torrent's files, in its order.
     spans: Vec<Span>,
     /// What we write into the initrd: (offset, bytes).
-    gaps: Vec<(u64, Vec<u8>)>,
+    gaps: Vec<(u64, Arc<[u8]>)>,
     kernel_bytes: u64,
     initrd_bytes: u64,
 }
@@ -63,7 +68,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Initrds in the catalog's order, then the wrapped files in one archive, then the overlay: later archives lay
     /// their files over those of earlier ones.
-    pub(crate) fn new(image: &Image, overlay: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn new(image: &Image, overlay: &Arc<[u8]>) -> Result<Self, Error> {
         let mut plan = Self {
             spans: vec![Span { file: KERNEL, offset: 0, length: 0 }; image.files.len()],
             gaps: Vec::new(),
@@ -86,7 +91,7 @@ impl Plan {
         }
         plan.wrap(image)?;
         if !overlay.is_empty() {
-            plan.gap(overlay.to_vec());
+            plan.gap(Arc::clone(overlay));
             plan.initrd_bytes = newc::padded(plan.initrd_bytes);
         }
         Ok(plan)
@@ -98,19 +103,19 @@ impl Plan {
             let Role::Wrapped(to) = &file.role else { continue };
             let length =
                 u32::try_from(file.length).map_err(|_| Error::TooLarge { path: file.path.clone() })?;
-            self.gap(archive.file(to, length));
+            self.gap(archive.file(to, length).into());
             if let Some(span) = self.spans.get_mut(at) {
                 *span = Span { file: INITRD, offset: self.initrd_bytes, length: file.length };
             }
             self.initrd_bytes = newc::padded(self.initrd_bytes + file.length);
         }
         if archive.has_any() {
-            self.gap(archive.trailer());
+            self.gap(archive.trailer().into());
         }
         Ok(())
     }
 
-    fn gap(&mut self, bytes: Vec<u8>) {
+    fn gap(&mut self, bytes: Arc<[u8]>) {
         let at = self.initrd_bytes;
         self.initrd_bytes += bytes.len() as u64;
         self.gaps.push((at, bytes));
@@ -128,12 +133,14 @@ impl Plan {
 
     /// Bytes of this plan that are in memory already.
     pub(crate) fn stored(&self, root: &Path, image: &Image) -> u64 {
-        let folder = self.folder(root, image);
-        ["kernel", "initrd"]
-            .iter()
-            .filter_map(|name| fs::metadata(folder.join(name)).ok())
-            .map(|m| m.len())
-            .sum()
+        bytes_in(&self.folder(root, image))
+    }
+
+    /// Bytes of other images, which go when this one is laid.
+    pub(crate) fn displaced(&self, root: &Path, image: &Image) -> u64 {
+        let keep = self.folder(root, image);
+        let folders = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.filter(|folder| *folder != keep).map(|folder| bytes_in(&folder)).sum()
     }
 
     /// Allocates the files and writes what is ours. Whatever other image lies there goes first: memory holds one.
@@ -142,8 +149,8 @@ impl Plan {
         clear_others(root, &folder);
         fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder.clone(), cause })?;
         let laid = Laid {
-            kernel: folder.join("kernel"),
-            initrd: (self.initrd_bytes > 0).then(|| folder.join("initrd")),
+            kernel: folder.join(KERNEL_NAME),
+            initrd: (self.initrd_bytes > 0).then(|| folder.join(INITRD_NAME)),
         };
         let mut backings = vec![Backing { path: laid.kernel.clone(), size: self.kernel_bytes }];
         backings
@@ -178,6 +185,14 @@ pub(crate) struct Laying {
 pub(crate) struct Laid {
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: Option<PathBuf>,
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    [KERNEL_NAME, INITRD_NAME]
+        .iter()
+        .filter_map(|name| fs::metadata(folder.join(name)).ok())
+        .map(|m| m.len())
+        .sum()
 }
 
 /// What cannot be removed takes memory, and the allocation that follows says so.

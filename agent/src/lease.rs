@@ -12,12 +12,13 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use boottorrent_swarm::template;
+use boottorrent_swarm::{Mac, template};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::dhcpv4;
 use smoltcp::time::{Duration as SmolDuration, Instant as SmolInstant};
 use smoltcp::wire::{DhcpOption, DhcpPacket, EthernetAddress, IpCidr, Ipv4Cidr};
 
+use crate::kept::Kept;
 use crate::link::Card;
 use crate::report::Report;
 use crate::worker::Keeper;
@@ -85,8 +86,8 @@ impl Client {
     pub(crate) fn new(card: &Card) -> Result<Self, Error> {
         let socket = sys::packet_socket(card.index, &filter::PROGRAM)
             .map_err(|error| Error::Socket(card.name.clone(), error))?;
-        let mut device = Device::new(socket);
         let mac = EthernetAddress(card.mac.0);
+        let mut device = Device::new(socket, mac);
         let mut config = Config::new(mac.into());
         // Nodes that start together must not draw the same transaction numbers: the MAC differs where the seed does not.
         let [a, b, c, d, e, f] = card.mac.0;
@@ -129,14 +130,20 @@ impl Client {
         }
     }
 
-    /// Renews the lease until the keeper is dismissed.
-    pub(crate) fn keep(mut self, mut lease: Lease, report: &Report, keeper: &Keeper) {
+    /// Renews the lease until the keeper is dismissed. One that is kept from before is asked for anew.
+    pub(crate) fn keep(mut self, mut lease: Lease, report: &Report, keeper: &Keeper, kept: &Kept) {
         self.set_patience(RETRY_MOST);
         while !keeper.is_dismissed() {
-            match self.turn() {
+            let news = self.turn();
+            if keeper.is_dismissed() {
+                return;
+            }
+            match news {
                 Some(Some(renewed)) if renewed != lease => match renewed.configure(Some(&lease)) {
                     Ok(()) => {
                         report.note("lease", &format!("changed: {renewed}"));
+                        kept.keep_lease(&renewed);
+                        keeper.changed(renewed.clone());
                         lease = renewed;
                     }
                     Err(error) => report.note("lease", &error.to_string()),
@@ -144,7 +151,9 @@ impl Client {
                 // The master may be off for good while nodes still serve one another: the address stays until a server
                 // gives another one, and a person is told.
                 Some(None) => {
-                    report.note("lease", &format!("ran out; {} is kept while asking again", lease.address))
+                    let text =
+                        format!("ran out or was withdrawn; {} is used while asking again", lease.address);
+                    report.note("lease", &text);
                 }
                 _ => {}
             }
@@ -172,7 +181,7 @@ impl Client {
     }
 
     fn lease(&self, cidr: Ipv4Cidr, router: Option<Ipv4Addr>, server: Ipv4Addr) -> Lease {
-        let reply = self.device.reply(EthernetAddress(self.card.mac.0), cidr.address());
+        let reply = self.device.reply(cidr.address());
         Lease {
             card: self.card.clone(),
             address: cidr.address(),
@@ -201,7 +210,7 @@ impl Client {
 
 impl Lease {
     /// Gives the kernel the address, and the route if there is one.
-    fn configure(&self, before: Option<&Self>) -> Result<(), Error> {
+    pub(crate) fn configure(&self, before: Option<&Self>) -> Result<(), Error> {
         let failed = |error| Error::Configure(self.card.name.clone(), error);
         let control = sys::control_socket().map_err(failed)?;
         let name = &self.card.name;
@@ -221,6 +230,40 @@ impl Lease {
             // A card that is gone has no address either.
             let _ = sys::set_address(&control, &self.card.name, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
         }
+    }
+}
+
+/// As a text for the next worker: a line each, empty where there is nothing.
+impl Lease {
+    pub(crate) fn emit(&self) -> String {
+        let optional = |address: Option<Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
+        format!(
+            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
+            self.card.mac,
+            self.address,
+            self.prefix,
+            self.server,
+            optional(self.router),
+            optional(self.next_server),
+            self.host_name.as_deref().unwrap_or_default()
+        )
+    }
+
+    /// None: another card's, or no lease.
+    pub(crate) fn parse(text: &str, card: &Card) -> Option<Self> {
+        let optional = |line: &str| if line.is_empty() { Some(None) } else { Some(Some(line.parse().ok()?)) };
+        let mut lines = text.lines();
+        let mac: Mac = lines.next()?.parse().ok()?;
+        let lease = Self {
+            card: card.clone(),
+            address: lines.next()?.parse().ok()?,
+            prefix: lines.next()?.parse().ok().filter(|prefix| *prefix <= 32)?,
+            server: lines.next()?.parse().ok()?,
+            router: optional(lines.next()?)?,
+            next_server: optional(lines.next()?)?,
+            host_name: lines.next().filter(|name| template::is_plain(name)).map(str::to_owned),
+        };
+        (mac == card.mac).then_some(lease)
     }
 }
 

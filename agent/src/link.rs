@@ -2,6 +2,7 @@
 //!
 //! Decides the order in which cards are tried. Never touches wireless ones or what is no piece of hardware.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -51,7 +52,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// All wired cards, the boot card first, then by name.
-pub(crate) fn cards(boot_card: Option<Mac>) -> Vec<Card> {
+fn cards(boot_card: Option<Mac>) -> Vec<Card> {
     let names = fs::read_dir("/sys/class/net").map(|entries| {
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
     });
@@ -71,59 +72,59 @@ fn card(name: &str) -> Option<Card> {
     wired.then(|| Card { name: name.to_owned(), index, mac })
 }
 
-/// Brings loopback and every card up.
-pub(crate) fn up(cards: &[Card]) -> Result<(), Error> {
-    let control = sys::control_socket().map_err(|e| Error::Up("all cards".into(), e))?;
-    // Nothing of ours needs loopback; the kernel and the people who debug do.
-    let _ = sys::interface_up(&control, "lo");
-    let mut failed = None;
-    for card in cards {
-        if let Err(error) = sys::interface_up(&control, &card.name) {
-            failed = Some(Error::Up(card.name.clone(), error));
-        }
-    }
-    // One dead card among several is found out by its missing carrier.
-    match failed {
-        Some(error) if cards.len() == 1 => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Waits until the first card has carrier, or another one has had it for a while; returns those that have.
+/// Waits until the card that the firmware booted from has carrier, or another one has had it for a while; returns those
+/// that have. All cards are brought up, those too that show up meanwhile: USB takes its time.
 pub(crate) fn wait_for_carrier(
-    cards: &[Card],
+    boot_card: Option<Mac>,
     deadline: Duration,
     mut waiting: impl FnMut(&str),
 ) -> Result<Vec<Card>, Error> {
+    let control = sys::control_socket().map_err(|e| Error::Up("all cards".into(), e))?;
+    // Nothing of ours needs loopback; the kernel and the people who debug do.
+    let _ = sys::interface_up(&control, "lo");
     let begun = clock::now();
-    let mut first_other = None;
+    let (mut known, mut trouble, mut ready_since) = (HashSet::new(), None, None);
     loop {
         let now = clock::now();
-        let ready: Vec<Card> = cards.iter().filter(|card| has_carrier(card)).cloned().collect();
+        let cards = cards(boot_card);
+        for card in cards.iter().filter(|card| known.insert(card.index)) {
+            // One dead card among several is found out by its missing carrier.
+            trouble =
+                sys::interface_up(&control, &card.name).map_err(|e| Error::Up(card.name.clone(), e)).err();
+        }
+        let ready: Vec<Card> = cards.iter().filter(|card| carrier(card) == Some(true)).cloned().collect();
         if let Some(first) = ready.first() {
-            let since = *first_other.get_or_insert(now);
-            if Some(first) == cards.first() || now.saturating_sub(since) >= PREFER_BOOT_CARD {
+            let waited = now.saturating_sub(*ready_since.get_or_insert(now));
+            let is_best = boot_card.map_or(Some(first) == cards.first(), |mac| first.mac == mac);
+            if is_best || waited >= PREFER_BOOT_CARD || now >= deadline {
                 return Ok(ready);
             }
+        } else {
+            ready_since = None;
         }
+        let names: Vec<String> = cards.into_iter().map(|card| card.name).collect();
         if now >= deadline {
-            let names = cards.iter().map(|card| card.name.clone()).collect();
-            return if ready.is_empty() { Err(Error::NoCarrier(names)) } else { Ok(ready) };
+            return Err(match (names.len(), trouble) {
+                (0, _) => Error::NoCard,
+                (1, Some(trouble)) => trouble,
+                _ => Error::NoCarrier(names),
+            });
         }
-        if let Some(card) = cards.first() {
-            let (so_far, limit) = (now.saturating_sub(begun), deadline.saturating_sub(begun));
-            waiting(&format!(
-                "waiting for carrier on {} ({} of {} s)",
-                card.name,
-                so_far.as_secs(),
-                limit.as_secs()
-            ));
-        }
+        let what = match names.as_slice() {
+            [] => "a network card to show up".to_owned(),
+            names => format!("carrier on {}", names.join(", ")),
+        };
+        let (so_far, limit) = (now.saturating_sub(begun), deadline.saturating_sub(begun));
+        waiting(&format!("waiting for {what} ({} of {} s)", so_far.as_secs(), limit.as_secs()));
         clock::pause(LOOK);
     }
 }
 
-fn has_carrier(card: &Card) -> bool {
+/// Whether the cable is live; None: the card is gone.
+pub(crate) fn carrier(card: &Card) -> Option<bool> {
+    let folder = format!("/sys/class/net/{}", card.name);
+    let index = fs::read_to_string(format!("{folder}/ifindex")).ok()?;
     // EINVAL while the interface is down counts as none.
-    fs::read_to_string(format!("/sys/class/net/{}/carrier", card.name)).is_ok_and(|text| text.trim() == "1")
+    let live = fs::read_to_string(format!("{folder}/carrier")).is_ok_and(|text| text.trim() == "1");
+    (index.trim() == card.index.to_string()).then_some(live)
 }

@@ -18,6 +18,7 @@ mod lease;
 mod tftp;
 mod trust;
 mod directory;
+mod kept;
 mod choice;
 mod memory;
 mod image;

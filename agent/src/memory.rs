@@ -72,6 +72,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// As it will be once `bytes` more are free.
+    pub(crate) fn with_freed(self, bytes: u64) -> Self {
+        Self { available: self.available.saturating_add(bytes).min(self.total), ..self }
+    }
+}
+
 impl Bill {
     pub(crate) fn new(image: u64, stored: u64, next_kernel: u64, memory: Memory) -> Self {
         Self { image, stored: stored.min(image), next_kernel, memory }
@@ -165,6 +172,14 @@ mod tests {
     fn what_is_stored_already_is_not_paid_twice() {
         assert!(Bill::new(200 * MIB, 200 * MIB, 0, memory(2000, 464)).check().is_ok());
         assert!(Bill::new(200 * MIB, 0, 0, memory(2000, 464)).check().is_err());
+    }
+
+    #[test]
+    fn an_image_that_goes_makes_room_for_the_next() {
+        let bill = |memory| Bill::new(200 * MIB, 0, 0, memory).check();
+        assert!(bill(memory(2000, 464)).is_err());
+        assert!(bill(memory(2000, 464).with_freed(200 * MIB)).is_ok());
+        assert_eq!(memory(10, 5).with_freed(u64::MAX).available, 10 * MIB);
     }
 
     #[test]

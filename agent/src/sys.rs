@@ -154,6 +154,15 @@ pub(crate) fn kexec_file_load(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets go of a kernel that was loaded: it holds a copy of its image.
+pub(crate) fn kexec_unload() -> io::Result<()> {
+    const KEXEC_FILE_UNLOAD: libc::c_ulong = 1;
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: with KEXEC_FILE_UNLOAD the kernel looks at no descriptor and reads no command line.
+    let result = unsafe { libc::syscall(libc::SYS_kexec_file_load, -1, -1, 0usize, none, KEXEC_FILE_UNLOAD) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Bytes from the kernel's random generator; zeros where it is not ready yet and would make the boot wait.
 pub(crate) fn random_seed() -> u64 {
     let mut seed = [0u8; 8];

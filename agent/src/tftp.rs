@@ -20,6 +20,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(2);
 /// The largest UDP payload of an Ethernet frame: block size plus header stay below it.
 const MAX_DATAGRAM: usize = 1472;
+/// Datagrams that are taken before the clock is looked at again: somebody who floods us must not stop it.
+const MAX_BURST: usize = 64;
 
 /// Why a file did not come.
 #[derive(Debug)]
@@ -63,31 +65,33 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Reads a file of the master into memory.
+/// Reads a file of the master into memory. `waiting` hears of bytes so far and seconds left, about twice a second.
 pub(crate) fn fetch(
     master: Ipv4Addr,
     name: &str,
     limit: usize,
     deadline: Duration,
+    waiting: &mut dyn FnMut(usize, u64),
 ) -> Result<Vec<u8>, Error> {
-    match attempt(master, name, limit, deadline, true) {
+    let server = SocketAddrV4::new(master, PORT);
+    match attempt(server, Transfer::new(name, limit, true), deadline, waiting) {
         // RFC 2347: code 8 refuses the options, not the file. A server that is that strict serves without them.
-        Err(Error::Refused { code: 8, .. }) => attempt(master, name, limit, deadline, false),
+        Err(Error::Refused { code: 8, .. }) => {
+            attempt(server, Transfer::new(name, limit, false), deadline, waiting)
+        }
         other => other,
     }
 }
 
 fn attempt(
-    master: Ipv4Addr,
-    name: &str,
-    limit: usize,
+    mut server: SocketAddrV4,
+    mut transfer: Transfer,
     deadline: Duration,
-    options: bool,
+    waiting: &mut dyn FnMut(usize, u64),
 ) -> Result<Vec<u8>, Error> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.set_nonblocking(true)?;
-    let mut transfer = Transfer::new(name, limit, options);
-    let mut server = SocketAddrV4::new(master, PORT);
+    let well_known = server;
     let mut wait = RETRY_FIRST;
     send(&socket, transfer.last_packet(), server)?;
     let mut retry_at = clock::now() + wait;
@@ -104,17 +108,24 @@ fn attempt(
             wait = (wait * 2).min(RETRY_MOST);
             retry_at = now + wait;
         }
+        waiting(transfer.bytes(), deadline.saturating_sub(now).as_secs());
         clock::wait_readable(&[socket.as_fd()], retry_at.min(deadline));
-        while let Some((length, from)) = receive(&socket, &mut datagram)? {
-            if *from.ip() != master {
+        for _ in 0..MAX_BURST {
+            let Some((length, from)) = receive(&socket, &mut datagram)? else { break };
+            if from.ip() != server.ip() {
                 continue;
             }
-            if server.port() != PORT && from.port() != server.port() {
+            if server != well_known && from != server {
                 // RFC 1350, 4: a packet of another transfer is told so and disturbs nothing.
                 send(&socket, &transfer::error_packet(5, "unknown transfer"), from)?;
                 continue;
             }
-            match transfer.take(datagram.get(..length).unwrap_or_default())? {
+            let taken = transfer.take(datagram.get(..length).unwrap_or_default());
+            if let Some(refusal) = transfer.refusal() {
+                // The server need not go on sending what is not taken.
+                send(&socket, refusal, from)?;
+            }
+            match taken? {
                 Answer::Ignore => continue,
                 Answer::Wait => {}
                 Answer::Send => send(&socket, transfer.last_packet(), from)?,
@@ -159,3 +170,6 @@ fn is_passing(error: &io::Error) -> bool {
             | io::ErrorKind::NetworkDown
     ) || error.raw_os_error() == Some(nix::errno::Errno::ENOBUFS as i32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ impl SiteKey {
         Self::parse(&text).map_err(unusable)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
         PublicKey::from_base64(line).map(Self).map_err(|e| e.to_string())
     }

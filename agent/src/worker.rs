@@ -5,8 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use boottorrent_swarm::catalog::{Catalog, Image};
 use boottorrent_swarm::nodefile::NodeFile;
@@ -14,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::cmdline::Cmdline;
 use crate::download::Download;
-use crate::image::{Laid, Shelf};
+use crate::image::{Laid, Plan, Shelf};
 use crate::lease::Lease;
 use crate::link::Card;
 use crate::report::Report;
@@ -39,25 +38,43 @@ pub(crate) struct Boot {
     pub(crate) master: Option<Ipv4Addr>,
     pub(crate) catalog: Option<Catalog>,
     pub(crate) node: Option<NodeFile>,
-    pub(crate) overlay: Vec<u8>,
+    pub(crate) overlay: Arc<[u8]>,
     pub(crate) image: Option<Image>,
+    /// An earlier worker's choice was taken up by this one.
+    pub(crate) choice_counted: bool,
     /// Why the menu is shown again.
     pub(crate) notice: Option<String>,
-    pub(crate) laid: Option<(Laid, Arc<Shelf>)>,
+    pub(crate) laid: Option<(Plan, Laid, Arc<Shelf>)>,
     pub(crate) download: Option<Download>,
 }
 
-/// Tells the thread that renews a lease to let it go.
+/// What the stages and the thread that renews a lease have to tell each other.
 #[derive(Clone, Default)]
-pub(crate) struct Keeper(Arc<AtomicBool>);
+pub(crate) struct Keeper(Arc<Mutex<Keeping>>);
+
+#[derive(Default)]
+struct Keeping {
+    dismissed: bool,
+    changed: Option<Lease>,
+}
 
 impl Keeper {
+    /// The lease is to be let go.
     pub(crate) fn dismiss(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.keeping().dismissed = true;
     }
 
     pub(crate) fn is_dismissed(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.keeping().dismissed
+    }
+
+    /// The server changed its mind about us.
+    pub(crate) fn changed(&self, lease: Lease) {
+        self.keeping().changed = Some(lease);
+    }
+
+    fn keeping(&self) -> std::sync::MutexGuard<'_, Keeping> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,8 +101,9 @@ pub(crate) fn main() -> ExitCode {
         master: None,
         catalog: None,
         node: None,
-        overlay: Vec::new(),
+        overlay: Arc::default(),
         image: None,
+        choice_counted: false,
         notice: None,
         laid: None,
         download: None,
@@ -116,6 +134,14 @@ impl Boot {
         T: Clone,
     {
         value.cloned().ok_or_else(|| Failure::new(format!("{what} is not known yet")))
+    }
+
+    /// The lease as it is now.
+    pub(crate) fn current_lease(&mut self) -> Result<Lease, Failure> {
+        if let Some(changed) = self.keeper.keeping().changed.take() {
+            self.lease = Some(changed);
+        }
+        Self::need(self.lease.as_ref(), "the lease")
     }
 
     /// The node's name for people and templates: the site's, else DHCP's, else the MAC.

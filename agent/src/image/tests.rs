@@ -65,7 +65,7 @@ fn unpack(bytes: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
 fn the_final_initrd_holds_everything_in_order() {
     let first = archive("init", b"first\n");
     let squashfs: Vec<u8> = (0..40_001u32).map(|n| n as u8).collect();
-    let overlay = archive("etc/hostname", b"n01\n");
+    let overlay: Arc<[u8]> = archive("etc/hostname", b"n01\n").into();
     let image = image(&[
         ("rootfs.squashfs", squashfs.len() as u64, Role::Wrapped("live/filesystem.squashfs".into())),
         ("vmlinuz", 5, Role::Kernel),
@@ -79,8 +79,9 @@ fn the_final_initrd_holds_everything_in_order() {
 
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("an-older-image")).unwrap();
+    fs::write(root.path().join("an-older-image/kernel"), [0; 100]).unwrap();
     let plan = Plan::new(&image, &overlay).unwrap();
-    assert_eq!(plan.stored(root.path(), &image), 0);
+    assert_eq!((plan.stored(root.path(), &image), plan.displaced(root.path(), &image)), (0, 100));
     let Laying { laid, shelf, found } = plan.lay(root.path(), &image).unwrap();
     assert!(!found);
     let store = Shared(Arc::clone(&shelf));
@@ -97,7 +98,7 @@ fn the_final_initrd_holds_everything_in_order() {
     assert_eq!(fs::read(&laid.kernel).unwrap(), b"bzImg");
     let initrd = fs::read(laid.initrd.as_ref().unwrap()).unwrap();
     assert_eq!(5 + initrd.len() as u64, plan.bytes());
-    assert_eq!(plan.stored(root.path(), &image), plan.bytes());
+    assert_eq!((plan.stored(root.path(), &image), plan.displaced(root.path(), &image)), (plan.bytes(), 0));
     assert!(!root.path().join("an-older-image").exists());
     let found = unpack(&initrd);
     let names: Vec<(&str, u32)> = found.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();
@@ -121,13 +122,13 @@ fn the_final_initrd_holds_everything_in_order() {
 fn a_kernel_alone_has_no_initrd() {
     let image = image(&[("vmlinuz", 5, Role::Kernel)]);
     let root = tempfile::tempdir().unwrap();
-    let laid = Plan::new(&image, b"").unwrap().lay(root.path(), &image).unwrap().laid;
+    let laid = Plan::new(&image, &Arc::default()).unwrap().lay(root.path(), &image).unwrap().laid;
     assert_eq!(laid.initrd, None);
 }
 
 #[test]
 fn files_above_four_gib_cannot_be_wrapped() {
     let image = image(&[("vmlinuz", 5, Role::Kernel), ("big", 1 << 32, Role::Wrapped("big".into()))]);
-    let error = Plan::new(&image, b"").unwrap_err().to_string();
+    let error = Plan::new(&image, &Arc::default()).unwrap_err().to_string();
     assert_eq!(error, "big: a file inside an initrd must be smaller than 4 GiB");
 }

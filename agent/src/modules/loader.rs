@@ -8,10 +8,12 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
+use super::Current;
 use super::index::Index;
 
 /// Walks over the devices before the loader gives up waiting for a quiet one: each level of buses below buses costs one
@@ -25,6 +27,9 @@ pub(crate) enum Error {
     Read(PathBuf, io::Error),
     /// The image's index makes no sense.
     Index(PathBuf, String),
+    Thread(io::Error),
+    /// A module that does not come back from its own start.
+    Hangs(String),
 }
 
 impl fmt::Display for Error {
@@ -36,6 +41,8 @@ impl fmt::Display for Error {
             Error::Index(path, cause) => {
                 write!(f, "{}: {cause}; build the bootstrap image again", path.display())
             }
+            Error::Thread(cause) => write!(f, "cannot start a thread to load drivers: {cause}"),
+            Error::Hangs(name) => write!(f, "module {name} does not come to an end; drivers behind it wait"),
         }
     }
 }
@@ -71,6 +78,7 @@ pub(crate) struct Loader {
     folder: PathBuf,
     index: Index,
     insert: Insert,
+    current: Current,
     /// Modaliases that were looked up already.
     seen: HashSet<String>,
     /// Modules that are in the kernel.
@@ -79,7 +87,7 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    pub(crate) fn open(folder: &Path) -> Result<Loader, Error> {
+    pub(super) fn open(folder: &Path, current: Current) -> Result<Loader, Error> {
         let path = folder.join("index");
         let text = fs::read_to_string(&path).map_err(|e| Error::Read(path.clone(), e))?;
         let index = Index::parse(&text).map_err(|e| Error::Index(path, e))?;
@@ -90,6 +98,7 @@ impl Loader {
             folder: folder.to_owned(),
             index,
             insert,
+            current,
             seen: HashSet::new(),
             present,
             failed: HashSet::new(),
@@ -167,6 +176,7 @@ impl Loader {
 
     fn insert_one(&self, name: &str) -> Result<(), Errno> {
         let module = self.index.get(name).ok_or(Errno::ENOENT)?;
+        name.clone_into(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
         match (self.insert)(&self.folder.join(&module.file)) {
             Err(Errno::EEXIST) => Ok(()),
             other => other,

@@ -2,10 +2,8 @@
 //!
 //! Decides which announcement is of interest; the loader decides what to load. Ends never, and fails only to silence.
 
-use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
-use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,19 +28,15 @@ pub(super) struct Ears {
 }
 
 /// A loader that waits for devices.
-pub(crate) struct Watch {
+pub(super) struct Watch {
     ears: Ears,
     loader: Loader,
 }
 
 impl Watch {
-    /// Serves later devices on a thread of its own, for ever; `report` gets a sentence a trouble and a new driver.
-    pub(crate) fn start(self, report: impl FnMut(&str) + Send + 'static) -> io::Result<()> {
-        let (mut watch, mut report) = (self, report);
-        thread::Builder::new()
-            .name("modules".into())
-            .spawn(move || while watch.round(&mut report).is_ok() {})?;
-        Ok(())
+    /// Serves later devices, for ever; `report` gets a sentence a trouble and a new driver.
+    pub(super) fn run(mut self, report: &mut dyn FnMut(&str)) {
+        while self.round(report).is_ok() {}
     }
 
     /// Waits for one bundle of news and serves it.

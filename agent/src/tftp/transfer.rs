@@ -43,6 +43,8 @@ pub(super) struct Transfer {
     /// The gap was told; the blocks still on their way behind it need no answer each (RFC 7440, 4).
     gap_told: bool,
     packet: Vec<u8>,
+    /// What the server is told when we cannot take its file.
+    refusal: Option<Vec<u8>>,
 }
 
 impl Transfer {
@@ -72,12 +74,18 @@ impl Transfer {
             unacknowledged: 0,
             gap_told: false,
             packet,
+            refusal: None,
         }
     }
 
     /// What was sent last, and is sent again when nothing comes.
     pub(super) fn last_packet(&self) -> &[u8] {
         &self.packet
+    }
+
+    /// The ERROR packet that is due after an error of our own making.
+    pub(super) fn refusal(&self) -> Option<&[u8]> {
+        self.refusal.as_deref()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -117,7 +125,7 @@ impl Transfer {
             return Ok(Answer::Ignore);
         }
         if self.content.len() + data.len() > self.limit {
-            self.packet = error_packet(3, "too large");
+            self.refusal = Some(error_packet(3, "too large"));
             return Err(Error::TooLarge { limit: self.limit });
         }
         self.content.extend_from_slice(data);
@@ -159,15 +167,13 @@ impl Transfer {
                 "blksize" if (8..=BLOCK_SIZE).contains(&value) => self.block_size = value,
                 "windowsize" if (1..=usize::from(WINDOW)).contains(&value) => self.window = value as u16,
                 "tsize" if value > self.limit => {
-                    self.packet = error_packet(3, "too large");
+                    self.refusal = Some(error_packet(3, "too large"));
                     return Err(Error::TooLarge { limit: self.limit });
                 }
                 "tsize" => self.content.reserve_exact(value),
                 _ => {
-                    return Err(Error::Refused {
-                        code: 8,
-                        message: format!("an option that nobody asked for: {name}"),
-                    });
+                    self.refusal = Some(error_packet(8, "bad option"));
+                    return Err(Error::Refused { code: 8, message: "it wants options of its own".into() });
                 }
             }
         }
@@ -269,6 +275,7 @@ mod tests {
         let mut transfer = Transfer::new("f", 600, true);
         assert_eq!(transfer.take(&data(1, &[0; 512])).unwrap(), Answer::Send);
         assert!(matches!(transfer.take(&data(2, &[0; 512])), Err(Error::TooLarge { .. })));
+        assert_eq!(transfer.refusal(), Some(&error_packet(3, "too large")[..]), "the server is told");
     }
 
     #[test]

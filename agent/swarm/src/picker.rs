@@ -39,7 +39,7 @@ impl Picker {
         pieces: &Pieces,
         theirs: &Bitfield,
         conn: Conn,
-        may_solo: impl Fn(&OpenPiece) -> bool,
+        may_solo: impl Fn(Piece, &OpenPiece) -> bool,
         rng: &mut Rng,
     ) -> Option<(Piece, Take)> {
         if let Some(piece) = self.started(pieces, theirs, &may_solo) {
@@ -63,11 +63,11 @@ impl Picker {
         &self,
         pieces: &Pieces,
         theirs: &Bitfield,
-        may_solo: impl Fn(&OpenPiece) -> bool,
+        may_solo: impl Fn(Piece, &OpenPiece) -> bool,
     ) -> Option<Piece> {
         pieces
             .opened()
-            .filter(|(p, o)| o.owners.is_empty() && theirs.has(*p) && (!o.solo || may_solo(o)))
+            .filter(|(p, o)| o.owners.is_empty() && theirs.has(*p) && (!o.solo || may_solo(*p, o)))
             .max_by_key(|(_, o)| o.stored())
             .map(|(p, _)| p)
     }

@@ -45,6 +45,8 @@ pub(crate) struct OpenPiece {
     /// After a false piece of several senders: fetched again from one link alone, a suspect if possible.
     pub(crate) solo: bool,
     pub(crate) suspects: Vec<Who>,
+    /// A link that was to fetch it alone has let it go: from now on anybody may, or a suspect could hold it for ever.
+    pub(crate) let_go: bool,
 }
 
 impl OpenPiece {
@@ -176,6 +178,7 @@ impl Pieces {
             sources: Vec::new(),
             solo: false,
             suspects: Vec::new(),
+            let_go: false,
         }))
     }
 
@@ -197,6 +200,7 @@ impl Pieces {
         }
         open.low = 0;
         if open.solo && open.owners.is_empty() && !open.is_whole() {
+            open.let_go = true;
             open.reset();
         }
         self.settle(piece);
@@ -320,6 +324,7 @@ impl Pieces {
             }
         }
         open.solo = open.suspects.len() > 1;
+        open.let_go = false;
         open.reset();
         self.settle(piece);
         Some((sources, owners))

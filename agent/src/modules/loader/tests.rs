@@ -64,6 +64,7 @@ impl Node {
             folder: "/modules".into(),
             index: Index::parse(INDEX).unwrap(),
             insert: pretend,
+            current: Current::default(),
             seen: HashSet::new(),
             present: HashSet::new(),
             failed: HashSet::new(),
@@ -90,6 +91,7 @@ fn follows_devices_that_a_bus_driver_brings_forth() {
     let summary = node.plug();
     assert_eq!(summary.loaded, ["virtio_ring", "virtio", "virtio_pci", "virtio_net", "loop"]);
     assert_eq!((summary.devices, summary.failed.len()), (2, 0));
+    assert_eq!(*node.loader.current.lock().unwrap(), "loop", "the last one that was tried");
     assert_eq!(summary.to_string(), "5 modules loaded for 2 kinds of device");
     assert!(node.said.is_empty());
     // Nothing is tried twice.

@@ -8,7 +8,7 @@ fn geometry() -> Geometry {
 
 fn pick(picker: &Picker, pieces: &Pieces, rng: &mut Rng) -> Option<u32> {
     let all = Bitfield::all(&geometry());
-    picker.choose(pieces, &all, 1, |_| true, rng).map(|(p, _)| p.index())
+    picker.choose(pieces, &all, 1, |_, _| true, rng).map(|(p, _)| p.index())
 }
 
 #[test]
@@ -37,5 +37,5 @@ fn the_rarest_comes_first_and_a_started_one_before_it() {
     pieces.abort(geometry().block(started, 0).unwrap(), 5);
     pieces.disown(started, 5);
     let theirs = Bitfield::none(&geometry());
-    assert!(picker.choose(&pieces, &theirs, 1, |_| true, &mut Rng::new(1)).is_none());
+    assert!(picker.choose(&pieces, &theirs, 1, |_, _| true, &mut Rng::new(1)).is_none());
 }

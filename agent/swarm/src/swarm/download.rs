@@ -4,8 +4,8 @@ use super::{Admit, CloseReason, Conn, Output, Swarm};
 use crate::announce::Event;
 use crate::limits::{CANCELLED_KEPT, MAX_SUSPICIONS, REJECT_PAUSE, SNUB};
 use crate::metainfo::{Block, Piece};
-use crate::peers::Pending;
-use crate::pieces::{Take, Who};
+use crate::peers::{Peer, Pending};
+use crate::pieces::{OpenPiece, Take, Who};
 use crate::wire::{BlockClaim, OwnedMessage};
 use alloc::vec::Vec;
 
@@ -208,9 +208,13 @@ impl Swarm {
         loop {
             let peer = self.peers.get(&conn)?;
             let who = peer.who()?;
-            let linked = |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w));
-            let may_solo =
-                |o: &crate::pieces::OpenPiece| o.suspects.contains(&who) || !o.suspects.iter().any(linked);
+            // A suspect goes first, since that proves it false; but only one that could send the piece now.
+            let able = |p: &Peer, piece| !p.choking && !p.snubbed && p.have.has(piece);
+            let may_solo = |piece, o: &OpenPiece| {
+                let waits =
+                    |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w) && able(p, piece));
+                o.let_go || o.suspects.contains(&who) || !o.suspects.iter().any(waits)
+            };
             let choice = self.picker.choose(&self.pieces, &peer.have, conn, may_solo, &mut self.rng);
             let peer = self.peers.get_mut(&conn)?;
             let Some((piece, take)) = choice else {

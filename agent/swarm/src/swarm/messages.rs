@@ -119,6 +119,7 @@ impl Swarm {
             if !self.pieces.have().has(piece) {
                 peer.useful = peer.useful.saturating_sub(1);
                 self.woo(conn);
+                self.wake_pickers();
             }
         }
         Ok(())

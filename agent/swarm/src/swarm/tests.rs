@@ -261,6 +261,35 @@ fn of_two_senders_the_false_one_is_found() {
     assert_eq!(banned, [2], "whoever was asked alone");
 }
 
+/// A suspect that is to send the piece alone, and then does not, must not hold it: found by fuzzing.
+#[test]
+fn a_suspect_cannot_hold_a_piece_back() {
+    for lie in [Message::Choke, Message::Unchoke, Message::DontHave(0), Message::Reject(claim(0, 0))] {
+        let mut have = Bitfield::all(&geometry());
+        have.clear(geometry().piece(0).unwrap());
+        let mut b = Bench::new(Have::Some(have));
+        let (one, two) = (b.seeder(1), b.seeder(2));
+        one[..2].iter().for_each(|c| drop(b.deliver(1, *c)));
+        two.iter().filter(|c| !one[..2].contains(c)).for_each(|c| drop(b.deliver(2, *c)));
+        b.out();
+        b.input(Input::Verified { piece: geometry().piece(0).unwrap(), ok: false });
+        // One of the suspects has gone, the other one stays and sends nothing.
+        b.input(Input::Closed { conn: 1 });
+        b.say(2, lie.clone());
+        let mut waiting = b.seeder(3);
+        for _ in 0..100 {
+            if let Message::Reject(_) = lie {
+                let asked = requests(&b.out(), 2);
+                asked.into_iter().for_each(|c| drop(b.say(2, Message::Reject(c))));
+            }
+            let out = b.wait(100);
+            waiting.extend(requests(&out, 3));
+            b.drain(3, core::mem::take(&mut waiting), |_| true);
+        }
+        assert!(b.swarm.is_complete(), "{lie:?}: {:?}", b.swarm.progress());
+    }
+}
+
 #[test]
 fn one_writer_a_block_and_none_for_verified_pieces() {
     let mut have = Bitfield::all(&geometry());
