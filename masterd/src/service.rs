@@ -29,6 +29,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use sd_notify::NotifyState;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The watchdog is fed three times within its limit, so that one late wake-up costs nothing.
 const FEEDS_PER_WATCHDOG: u32 = 3;
@@ -209,8 +210,14 @@ impl Service {
         notify(&[NotifyState::Status(status)]);
     }
 
-    /// The configuration is being read again; `ready` ends it.
-    pub fn reloading(&self) {
+    /// On SIGHUP: the configuration `name` as it is now, or none where it cannot be read: then the old one stays, and
+    /// people are told. The service manager waits for `ready`.
+    pub fn read_again<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.reloading();
+        read(self.store(), name).map_err(|e| log::error!("the old configuration stays: {e}")).ok()
+    }
+
+    fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(at) => notify(&[NotifyState::Reloading, at]),
             Err(_) => notify(&[NotifyState::Reloading]),

@@ -269,15 +269,11 @@ impl<'s> Daemon<'s> {
     }
 
     fn reload(&mut self, now: Time) {
-        self.service.reloading();
-        match service::read(self.service.store(), "dhcp") {
-            Ok(config) => {
-                self.server.reconfigure(config, self.unix(now));
-                log::info!("the configuration was read again: {}", introduction(&self.server));
-            }
-            Err(e) => log::warn!("{e}; the old configuration stays"),
+        if let Some(config) = self.service.read_again("dhcp") {
+            self.server.reconfigure(config, self.unix(now));
+            log::info!("the configuration was read again: {}", introduction(&self.server));
         }
-        self.service.ready("reloaded");
+        self.service.ready(&introduction(&self.server));
         self.changed = true;
     }
 

@@ -152,13 +152,9 @@ fn restore(service: &Service, config: &LogConfig) -> Log {
 }
 
 fn reload(service: &Service, config: &mut LogConfig, log: &Log) {
-    service.reloading();
-    match service::read(service.store(), NAME) {
-        Ok(fresh) => {
-            *config = fresh;
-            log::info!("configuration read again");
-        }
-        Err(e) => log::error!("the old configuration stays: {e}"),
+    if let Some(fresh) = service.read_again(NAME) {
+        *config = fresh;
+        log::info!("configuration read again");
     }
     service.ready(&status(log));
 }

@@ -120,14 +120,15 @@ fn interface(service: &Service) -> Result<String, Error> {
 }
 
 fn reload(service: &Service, advertiser: &mut Advertiser) {
-    service.reloading();
-    match interface(service) {
-        Ok(interface) if interface == advertiser.interface => log::info!("configuration read again"),
-        Ok(interface) => {
+    // What the command line says goes before the file.
+    let own = service.interface().map(str::to_owned);
+    match own.or_else(|| service.read_again(NAME).map(|config: RaConfig| config.interface)) {
+        Some(interface) if interface == advertiser.interface => log::info!("configuration read again"),
+        Some(interface) => {
             log::info!("configuration read again: from {} to {interface}", advertiser.interface);
             *advertiser = Advertiser::new(interface);
         }
-        Err(e) => log::error!("the old configuration stays: {e}"),
+        None => {}
     }
     service.ready(&advertiser.line(service.now()));
 }

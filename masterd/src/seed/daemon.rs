@@ -150,13 +150,11 @@ impl Seed {
     }
 
     fn reload(&mut self, service: &Service) {
-        service.reloading();
-        match service::read::<SeedConfig>(service.store(), "seed") {
-            Ok(config) => self.roster.load(&mut self.driver, &config),
-            Err(e) => log::error!("{e}; the old generation is served on"),
+        if let Some(config) = service.read_again("seed") {
+            self.roster.load(&mut self.driver, &config);
+            log::info!("configuration read again: {}", self.roster.status(self.driver.links()));
         }
         let status = self.roster.status(self.driver.links());
-        log::info!("reloaded: {status}");
         service.ready(&status);
         self.state_mark = None;
     }

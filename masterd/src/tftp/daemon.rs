@@ -138,13 +138,9 @@ fn requests(now: Time, epoll: &Epoll, socket: &UdpSocket, server: &mut Server) -
 }
 
 fn reload(service: &Service, server: &mut Server) {
-    service.reloading();
-    match service::read(service.store(), NAME) {
-        Ok(config) => {
-            server.config = config;
-            log::info!("configuration read again");
-        }
-        Err(e) => log::error!("the old configuration stays: {e}"),
+    if let Some(config) = service.read_again(NAME) {
+        server.config = config;
+        log::info!("configuration read again");
     }
     service.ready(&server.state.line());
 }

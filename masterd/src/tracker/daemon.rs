@@ -161,13 +161,9 @@ fn configure(tracker: &mut Tracker, config: TrackerConfig) {
 }
 
 fn reload(service: &Service, tracker: &mut Tracker) {
-    service.reloading();
-    match service::read(service.store(), NAME) {
-        Ok(config) => {
-            configure(tracker, config);
-            log::info!("configuration read again: {}", status(tracker));
-        }
-        Err(e) => log::error!("the old configuration stays: {e}"),
+    if let Some(config) = service.read_again(NAME) {
+        configure(tracker, config);
+        log::info!("configuration read again: {}", status(tracker));
     }
     service.ready(&status(tracker));
 }
