@@ -108,17 +108,7 @@ pub(crate) fn reload(changes: &Changes, units: &Units) -> Result<Vec<String>, Er
     if !is_active(TARGET) {
         return Ok(vec![format!("start it:        systemctl enable --now {TARGET}")]);
     }
-    let mut todo = Vec::new();
-    for unit in &changes.written {
-        match is_active(unit) {
-            // What a socket listens on and what a service may do take effect with its next start.
-            true if unit != TARGET => todo.push(format!("restart, changed: systemctl restart {unit}")),
-            false if unit.ends_with(".socket") => {
-                todo.push(format!("start, new:      systemctl start {unit}"))
-            }
-            _ => {}
-        }
-    }
+    let mut todo = by_hand(changes, units, is_active);
     let running = |unit: &&String| unit.ends_with(".service") && is_active(unit);
     for service in units.keys().filter(running) {
         if let Err(e) = systemctl(&["reload", service]) {
@@ -126,6 +116,21 @@ pub(crate) fn reload(changes: &Changes, units: &Units) -> Result<Vec<String>, Er
         }
     }
     Ok(todo)
+}
+
+/// What a running target does not take up by itself.
+fn by_hand(changes: &Changes, units: &Units, is_active: impl Fn(&str) -> bool) -> Vec<String> {
+    let is_started_by_packets = |unit: &str| {
+        unit.strip_suffix(".service").is_some_and(|name| units.contains_key(&format!("{name}.socket")))
+    };
+    let line = |unit: &String| match is_active(unit) {
+        _ if unit == TARGET => None,
+        // What a socket listens on and what a service may do take effect with its next start.
+        true => Some(format!("restart, changed: systemctl restart {unit}")),
+        false if is_started_by_packets(unit) => None,
+        false => Some(format!("start, new:      systemctl start {unit}")),
+    };
+    changes.written.iter().filter_map(line).collect()
 }
 
 fn is_active(unit: &str) -> bool {
@@ -177,6 +182,22 @@ mod tests {
             store::list(&folder).unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect();
         assert_eq!(left, ["boottorrent-mine.service", "boottorrent.target", "ssh.service"]);
         assert_eq!(installed_site(root.path()).unwrap().1, "lab");
+    }
+
+    #[test]
+    fn what_a_running_target_lacks_is_told() {
+        let names = ["boottorrent-log.service", "boottorrent-log.socket", "boottorrent-ra.service", TARGET];
+        let units: Units = names.map(|name| (name.to_owned(), String::new())).into();
+        let changes = Changes { written: names.map(str::to_owned).into(), removed: Vec::new() };
+        let told = by_hand(&changes, &units, |unit| unit == TARGET);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].ends_with("systemctl start boottorrent-log.socket"),
+            "its service waits for a packet"
+        );
+        assert!(told[1].ends_with("systemctl start boottorrent-ra.service"), "nothing else starts it");
+        let told = by_hand(&changes, &units, |_| true);
+        assert!(told.len() == 3 && told.iter().all(|line| line.contains("systemctl restart ")), "{told:?}");
     }
 
     #[test]
