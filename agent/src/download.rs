@@ -31,6 +31,8 @@ const MAX_NOTES: u32 = 8;
 const NOTES_WINDOW: Duration = Duration::from_secs(10);
 /// Links of a node: the core keeps about 50, foreign ones may come on top.
 const MAX_LINKS: usize = 256;
+/// Addresses that a next worker is told: twice what the core links to.
+const MAX_NODES: usize = 100;
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -66,6 +68,8 @@ pub(crate) struct Order {
     pub(crate) master: Ipv4Addr,
     pub(crate) tracker_port: u16,
     pub(crate) seed_port: u16,
+    /// Nodes that an earlier worker was linked to: the tracker may be gone.
+    pub(crate) nodes: Vec<SocketAddrV4>,
 }
 
 /// What the swarm looks like now.
@@ -80,6 +84,8 @@ pub(crate) struct State {
     pub(crate) duplicates: u64,
     /// Nodes that gave something.
     pub(crate) givers: usize,
+    /// Where other nodes listen.
+    pub(crate) nodes: Vec<SocketAddrV4>,
     /// What keeps the tracker from answering.
     pub(crate) tracker: Option<String>,
     notes: Vec<String>,
@@ -111,7 +117,7 @@ impl Download {
             have: have(&content, good),
             content,
             masters: vec![SocketAddrV4::new(order.master, order.seed_port)],
-            peers: Vec::new(),
+            peers: order.nodes.clone(),
             trackers: vec![SocketAddrV4::new(order.master, order.tracker_port)],
             own,
             max_peers: None,
@@ -218,6 +224,8 @@ fn publish(driver: &Driver, torrent: TorrentId, shared: &Mutex<State>, notes: Ve
     state.bytes_sent = peers.iter().map(|peer| peer.bytes_out).sum();
     state.duplicates = peers.iter().map(|peer| peer.duplicates).sum();
     state.givers = peers.iter().filter(|peer| peer.bytes_in > 0).count();
+    let nodes = peers.iter().filter(|peer| !peer.is_master).map(|peer| peer.addr);
+    state.nodes = nodes.take(MAX_NODES).collect();
     state.tracker = driver.tracker_trouble(torrent).map(str::to_owned);
     state.notes.extend(notes);
 }

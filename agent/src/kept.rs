@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ const NODE: &str = "node";
 const OVERLAY: &str = "overlay";
 const PIECES: &str = "pieces";
 const LEASE: &str = "lease";
+const NODES: &str = "nodes";
 
 /// The folder. What cannot be written is not kept, and costs a question to the master.
 pub(crate) struct Kept {
@@ -90,6 +92,17 @@ impl Kept {
     /// What this card got before.
     pub(crate) fn lease(&self, card: &Card) -> Option<Lease> {
         Lease::parse(&fs::read_to_string(self.folder.join(LEASE)).ok()?, card)
+    }
+
+    pub(crate) fn keep_nodes(&self, nodes: &[SocketAddrV4]) {
+        let lines: String = nodes.iter().map(|node| format!("{node}\n")).collect();
+        let _ = self.write(NODES, lines.as_bytes()); // without it the tracker is all that knows them
+    }
+
+    /// Where other nodes listened.
+    pub(crate) fn nodes(&self) -> Vec<SocketAddrV4> {
+        let text = fs::read_to_string(self.folder.join(NODES)).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     fn write_signed(&self, name: &str, signed: &Signed) -> io::Result<()> {

@@ -27,14 +27,16 @@ pub(crate) enum Company {
 pub(crate) struct Watch {
     policy: Linger,
     begun: Duration,
+    alone_from: Duration,
     content_since: Option<Duration>,
     sent: u64,
     sent_at: Duration,
 }
 
 impl Watch {
-    pub(crate) fn new(policy: Linger, now: Duration) -> Self {
-        Self { policy, begun: now, content_since: None, sent: 0, sent_at: now }
+    /// Before `alone_from`, seeing nobody proves nothing: others may still look for this node.
+    pub(crate) fn new(policy: Linger, now: Duration, alone_from: Duration) -> Self {
+        Self { policy, begun: now, alone_from, content_since: None, sent: 0, sent_at: now }
     }
 
     /// Why the node may go now; None: it stays.
@@ -49,6 +51,7 @@ impl Watch {
             self.sent_at = now;
         }
         match company {
+            Company::Nobody if now < self.alone_from => return None,
             Company::Nobody => return Some("no other node was seen".into()),
             Company::Needy => self.content_since = None,
             Company::Content if now.saturating_sub(*self.content_since.get_or_insert(now)) >= QUIET => {
@@ -73,15 +76,15 @@ mod tests {
 
     #[test]
     fn a_fixed_time_is_kept_whoever_is_there() {
-        let mut watch = Watch::new(Linger::Milliseconds(5000), at(100));
+        let mut watch = Watch::new(Linger::Milliseconds(5000), at(100), at(0));
         assert_eq!(watch.over(at(104), Company::Content, 0), None);
         assert!(watch.over(at(105), Company::Needy, 9).is_some());
-        assert!(Watch::new(Linger::Milliseconds(0), at(1)).over(at(1), Company::Needy, 0).is_some());
+        assert!(Watch::new(Linger::Milliseconds(0), at(1), at(0)).over(at(1), Company::Needy, 0).is_some());
     }
 
     #[test]
     fn auto_goes_when_nobody_has_needed_it_for_a_moment() {
-        let mut watch = Watch::new(Linger::Auto, at(0));
+        let mut watch = Watch::new(Linger::Auto, at(0), at(0));
         assert_eq!(watch.over(at(0), Company::Content, 0), None);
         assert_eq!(watch.over(at(0) + QUIET / 2, Company::Needy, 0), None, "somebody came");
         assert_eq!(watch.over(at(2), Company::Content, 0), None);
@@ -90,12 +93,15 @@ mod tests {
 
     #[test]
     fn auto_does_not_wait_for_nodes_that_were_never_there() {
-        assert!(Watch::new(Linger::Auto, at(5)).over(at(5), Company::Nobody, 0).is_some());
+        assert!(Watch::new(Linger::Auto, at(5), at(0)).over(at(5), Company::Nobody, 0).is_some());
+        let mut again = Watch::new(Linger::Auto, at(5), at(9));
+        assert_eq!(again.over(at(8), Company::Nobody, 0), None, "others may still look for it");
+        assert!(again.over(at(9), Company::Nobody, 0).is_some());
     }
 
     #[test]
     fn auto_serves_who_takes_and_leaves_who_does_not() {
-        let mut watch = Watch::new(Linger::Auto, at(0));
+        let mut watch = Watch::new(Linger::Auto, at(0), at(0));
         for second in 1..60 {
             assert_eq!(watch.over(at(second), Company::Needy, second * 1000), None, "{second}");
         }
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn auto_ends_however_busy() {
-        let mut watch = Watch::new(Linger::Auto, at(0));
+        let mut watch = Watch::new(Linger::Auto, at(0), at(0));
         let end = (1..).find(|second| watch.over(at(*second), Company::Needy, *second).is_some());
         assert_eq!(end, Some(MOST.as_secs()));
     }

@@ -6,6 +6,7 @@
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use boottorrent_swarm::catalog::{Catalog, Image};
 use boottorrent_swarm::nodefile::NodeFile;
@@ -46,6 +47,8 @@ pub(crate) struct Boot {
     pub(crate) notice: Option<String>,
     pub(crate) laid: Option<(Plan, Laid, Arc<Shelf>)>,
     pub(crate) download: Option<Download>,
+    /// Until then, a node that sees nobody else is not sure to be alone.
+    pub(crate) alone_from: Duration,
 }
 
 /// What the stages and the thread that renews a lease have to tell each other.
@@ -107,6 +110,7 @@ pub(crate) fn main() -> ExitCode {
         notice: None,
         laid: None,
         download: None,
+        alone_from: Duration::ZERO,
     });
     // The table ends with the next kernel; whatever else ends it, process 1 starts over.
     ExitCode::FAILURE

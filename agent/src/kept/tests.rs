@@ -89,6 +89,15 @@ fn lying_here_proves_nothing() {
 }
 
 #[test]
+fn other_nodes_are_found_again() {
+    let (_folder, kept) = folder();
+    assert!(kept.nodes().is_empty());
+    let nodes = ["10.0.0.12:6881".parse().unwrap(), "10.0.0.13:6881".parse().unwrap()];
+    kept.keep_nodes(&nodes);
+    assert_eq!(kept.nodes(), nodes);
+}
+
+#[test]
 fn a_lease_is_its_cards() {
     let (_folder, kept) = folder();
     let card = Card { name: "eth0".into(), index: 2, mac: MAC };

@@ -29,7 +29,7 @@ pub(super) fn choice(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let catalog = Boot::need(boot.catalog.as_ref(), "the catalog")?;
     let (image, by) = choice::choose(boot, &catalog)?;
     let done = Done::new(format!("{} ({by})", image.title)).with("os", &image.name);
-    let plan = Plan::new(&image, &boot.overlay)?;
+    let plan = Plan::new(&image, &boot.overlay).inspect_err(|_| choice::forget())?;
     // Another image, or the same with another overlay. Whoever still has its files open keeps their memory from the new.
     if boot.laid.as_ref().is_some_and(|(laid, ..)| *laid != plan)
         || boot.download.as_ref().is_some_and(|download| download.info_hash != image.info_hash)
@@ -74,7 +74,7 @@ pub(super) fn load(boot: &mut Boot, _deadline: Duration) -> Outcome {
 pub(super) fn linger(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
     let Some(download) = &boot.download else { return Ok(Done::new("nothing to serve")) };
-    let mut watch = linger::Watch::new(image.linger, clock::now());
+    let mut watch = linger::Watch::new(image.linger, clock::now(), boot.alone_from);
     loop {
         let state = download.state()?;
         let now = clock::now();

@@ -23,8 +23,11 @@ use crate::{clock, mounts};
 const STALL: Duration = Duration::from_secs(30);
 /// How long that question may take; the swarm goes on meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// How often the cable is looked at.
-const LOOK_AT_CARD: Duration = Duration::from_secs(1);
+/// How often the cable is looked at, and who else is there.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// A worker that starts again may hold what nobody else has: those who lost their link to it wait up to this long before
+/// they dial again (the fifth wait of a series that begins at 250 ms and doubles).
+const COME_BACK: Duration = Duration::from_secs(8);
 
 pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
@@ -35,7 +38,8 @@ pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outco
     let download = boot.download.as_ref().ok_or_else(|| Failure::new("the download did not start"))?;
     let mut meter = Meter::default();
     let (mut pieces, mut moved_at) = (0, clock::now());
-    let (mut live, mut look_at) = (true, clock::now());
+    let (mut live, mut look_at, mut nodes) = (true, clock::now(), Vec::new());
+    let kept = Kept::of_this_boot();
     let state = loop {
         let state = match download.state() {
             Ok(state) => state,
@@ -58,8 +62,12 @@ pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outco
             break state;
         }
         if now >= look_at {
-            look_at = now + LOOK_AT_CARD;
+            look_at = now + LOOK_AROUND;
             live = look(boot, &card, live)?;
+            if state.nodes != nodes {
+                nodes.clone_from(&state.nodes);
+                kept.keep_nodes(&nodes);
+            }
         }
         if now.saturating_sub(moved_at) >= STALL {
             stalled(boot, &image, &state)?;
@@ -78,7 +86,8 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
     let deadline = clock::now() + STALL;
     let waiting = |text: &str| boot.report.progress(&format!("  {text}"));
     let directory = Directory { master, key: &key, deadline, waiting: &waiting };
-    let list = directory.pieces(image, &Kept::of_this_boot())?;
+    let kept = Kept::of_this_boot();
+    let list = directory.pieces(image, &kept)?;
     let geometry = image.geometry()?;
     let verifier = Verifier::from_sha256_list(&list, geometry.pieces())
         .ok_or_else(|| Failure::new("the piece list is not for this image"))?;
@@ -96,7 +105,11 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
         master,
         tracker_port: catalog.tracker_port,
         seed_port: catalog.seed_port,
+        nodes: kept.nodes(),
     };
+    if laying.found {
+        boot.alone_from = clock::now() + COME_BACK;
+    }
     boot.download = Some(Download::start(&order, content, &good)?);
     boot.laid = Some((plan, laying.laid, laying.shelf));
     Ok(())
