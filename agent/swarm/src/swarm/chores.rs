@@ -59,6 +59,8 @@ impl Swarm {
                 self.close(conn, CloseReason::Stalled);
             } else if self.now.since(peer.last_in) >= IDLE {
                 self.close(conn, CloseReason::Idle);
+            } else if self.is_stuck(conn) {
+                self.close(conn, CloseReason::Stalled);
             } else if self.is_stalled(conn) {
                 self.snub(conn);
             } else if peer.peer_id.is_some() && self.now.since(peer.last_out) >= KEEP_ALIVE {

@@ -28,6 +28,8 @@ impl Swarm {
         };
         if self.pieces.begin(block, conn) {
             request.arriving = true;
+            // From here on the clock of a link that stops in the middle runs, choked or snubbed before or not.
+            peer.progress = self.now;
             Admit::Store(block)
         } else {
             Admit::Discard(block)
@@ -171,10 +173,7 @@ impl Swarm {
             return self.probe(conn);
         }
         let mut appetite = peer.appetite(self.config.limits.depth_max);
-        if appetite > 0 && peer.live == 0 {
-            peer.progress = self.now;
-            peer.depth.restart(self.now);
-        }
+        let calm = peer.live == 0;
         let mut asked = false;
         while appetite > 0
             && let Some(block) = self.next_block(conn)
@@ -183,9 +182,15 @@ impl Swarm {
             appetite -= 1;
             self.request(conn, block, true);
         }
-        if asked {
-            self.flush_haves(conn);
+        if !asked {
+            return;
         }
+        // Not where nothing was asked: a link that stands still in mid-block would look alive for ever.
+        if calm && let Some(peer) = self.peers.get_mut(&conn) {
+            peer.progress = self.now;
+            peer.depth.restart(self.now);
+        }
+        self.flush_haves(conn);
     }
 
     fn request(&mut self, conn: Conn, block: Block, live: bool) {
@@ -270,18 +275,21 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.snubbed = true;
         peer.depth.shrink(self.now);
-        let stuck = peer.arriving();
         let blocks: Vec<Block> =
             peer.requests.iter().filter(|r| r.live && !r.arriving).map(|r| r.block).collect();
         for block in blocks {
             self.cancel(conn, block);
         }
         self.disclaim(conn);
-        // In the middle of a block the link alone may write it: only closing makes it free for others.
-        let elsewhere = |b: &Block| self.peers.values().any(|p| !p.snubbed && p.have.has(b.piece));
-        if stuck.is_some_and(|b| elsewhere(&b)) {
-            self.close(conn, CloseReason::Stalled);
-        }
+    }
+
+    /// Stands still in the middle of a block that others have. The link alone may write it: only closing frees it.
+    pub(super) fn is_stuck(&self, conn: Conn) -> bool {
+        let Some(peer) = self.peers.get(&conn) else { return false };
+        let Some(block) = peer.arriving() else { return false };
+        let elsewhere =
+            |(c, p): (&Conn, &Peer)| *c != conn && !p.snubbed && !p.choking && p.have.has(block.piece);
+        self.now.since(peer.progress) >= SNUB && self.peers.iter().any(elsewhere)
     }
 
     /// Not every client answers a cancelled request, as BEP 6 asks: such a one is forgotten after a while.

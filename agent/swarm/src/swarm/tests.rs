@@ -269,8 +269,12 @@ fn a_suspect_cannot_hold_a_piece_back() {
         have.clear(geometry().piece(0).unwrap());
         let mut b = Bench::new(Have::Some(have));
         let (one, two) = (b.seeder(1), b.seeder(2));
-        one[..2].iter().for_each(|c| drop(b.deliver(1, *c)));
-        two.iter().filter(|c| !one[..2].contains(c)).for_each(|c| drop(b.deliver(2, *c)));
+        for c in &one[..2] {
+            b.deliver(1, *c);
+        }
+        for c in two.iter().filter(|c| !one[..2].contains(c)) {
+            b.deliver(2, *c);
+        }
         b.out();
         b.input(Input::Verified { piece: geometry().piece(0).unwrap(), ok: false });
         // One of the suspects has gone, the other one stays and sends nothing.
@@ -280,7 +284,9 @@ fn a_suspect_cannot_hold_a_piece_back() {
         for _ in 0..100 {
             if let Message::Reject(_) = lie {
                 let asked = requests(&b.out(), 2);
-                asked.into_iter().for_each(|c| drop(b.say(2, Message::Reject(c))));
+                asked.into_iter().for_each(|c| {
+                    b.say(2, Message::Reject(c));
+                });
             }
             let out = b.wait(100);
             waiting.extend(requests(&out, 3));
@@ -327,6 +333,15 @@ fn a_peer_that_stops_in_mid_block_loses_its_link() {
     let c = stuck[0];
     assert!(matches!(b.swarm.admit_block(1, c.index, c.offset, c.length), Admit::Store(_)));
     assert_eq!(closes(&b.wait(1300)), [(1, CloseReason::Stalled)]);
+    // Nor do its choke and a late second source save it: found by fuzzing.
+    let mut b = Bench::new(Have::None);
+    let stuck = b.seeder(1);
+    let c = stuck[0];
+    b.say(1, Message::Choke);
+    assert!(matches!(b.swarm.admit_block(1, c.index, c.offset, c.length), Admit::Store(_)));
+    assert_eq!(closes(&b.wait(3000)), [], "nobody else has it");
+    b.seeder(2);
+    assert_eq!(closes(&b.wait(300)), [(1, CloseReason::Stalled)]);
 }
 
 #[test]
