@@ -73,7 +73,7 @@ impl Console {
 
     #[must_use]
     pub fn text(&self) -> String {
-        printable(&self.shared.lock().bytes)
+        text_of(&self.shared.lock().bytes)
     }
 
     /// Waits for the text, from the beginning on.
@@ -96,7 +96,7 @@ impl Console {
             {
                 return Ok(seen);
             }
-            let last_lines = || tail(&printable(&text.bytes));
+            let last_lines = || tail(&text_of(&text.bytes));
             if text.ended {
                 return Err(LabError::Ended { what: self.what.clone(), seen: last_lines() });
             }
@@ -148,6 +148,7 @@ impl Console {
 
 fn listen(mut output: impl Read, mut log: std::fs::File, switched_on: Instant, shared: &Shared) {
     let mut chunk = [0; 4096];
+    let mut escape = Escape::default();
     loop {
         let length = match output.read(&mut chunk) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -157,7 +158,7 @@ fn listen(mut output: impl Read, mut log: std::fs::File, switched_on: Instant, s
         let bytes = chunk.get(..length).unwrap_or_default();
         let _ = log.write_all(bytes);
         let mut text = shared.lock();
-        text.bytes.extend_from_slice(bytes);
+        text.bytes.extend(bytes.iter().filter(|byte| escape.is_text(**byte)));
         let arrival = (text.bytes.len(), now() - switched_on);
         text.arrivals.push(arrival);
         shared.grown.notify_all();
@@ -176,28 +177,35 @@ fn find(text: &Text, start: usize, wanted: &str) -> Option<Seen> {
     let first = text.bytes.get(..at)?.iter().rposition(is_break).map_or(0, |place| place + 1);
     let rest = text.bytes.get(end..)?;
     let last = rest.iter().position(is_break).map_or(text.bytes.len(), |place| end + place);
-    Some(Seen { after, line: printable(text.bytes.get(first..last)?), end })
+    Some(Seen { after, line: text_of(text.bytes.get(first..last)?), end })
 }
 
-/// Without the escape sequences and control characters of firmware and terminals.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\u{1b}' => {
-                if characters.next_if_eq(&'[').is_some() {
-                    while characters.next_if(|c| !c.is_ascii_alphabetic()).is_some() {}
-                }
-                characters.next();
-            }
-            '\n' | '\t' => plain.push(character),
-            _ if character.is_control() => {}
-            _ => plain.push(character),
-        }
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\r', "")
+}
+
+/// Where in an escape sequence (ECMA-48, 5.4) the last piece of output ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Escape {
+    #[default]
+    None,
+    Begun,
+    Control,
+}
+
+impl Escape {
+    /// Whether a byte is text: firmware and systemd colour the middle of their lines.
+    fn is_text(&mut self, byte: u8) -> bool {
+        let (next, text) = match (*self, byte) {
+            (_, 0x1b) => (Self::Begun, false),
+            (Self::Begun, b'[') => (Self::Control, false),
+            (Self::Control, 0x20..=0x3f) => (Self::Control, false),
+            (Self::Begun | Self::Control, _) => (Self::None, false),
+            (Self::None, _) => (Self::None, byte >= b' ' || matches!(byte, b'\n' | b'\r' | b'\t')),
+        };
+        *self = next;
+        text
     }
-    plain
 }
 
 #[cfg(test)]
@@ -246,6 +254,13 @@ mod tests {
 
     #[test]
     fn escape_sequences_do_not_hide_text() {
-        assert_eq!(printable(b"\x1b[2J\x1b[1;31mred\x1b[0m\rx\x07"), "redx");
+        let (console, mut far) = console();
+        far.write_all(b"\x1b[2J\x1b[1;31mWelcome \x1b[").unwrap();
+        console.expect("Welcome", Duration::from_secs(5)).unwrap();
+        far.write_all(b"0mto\x07 it\n").unwrap();
+        assert_eq!(
+            console.expect_line("Welcome to it", Duration::from_secs(5)).unwrap().line,
+            "Welcome to it"
+        );
     }
 }
