@@ -2,6 +2,7 @@
 # make test     everything that the gate checks: format, lints, man pages, unit tests, then real boots (root, Debian 12)
 # make demo     three nodes PXE-boot from a master, on this machine, with progress and a table at the end (root)
 # make bench    sizes and speeds, as in README (root)
+# make fuzz     every parser and state machine that the network can reach, SECONDS= each (default: ten minutes)
 # make install  DESTDIR= PREFIX=/usr
 # make clean-lab  removes what tests and demo keep: kernel, OS images, leftovers of killed runs
 
@@ -14,7 +15,7 @@ AGENT = target/$(TARGET)/node/boottorrent-agent
 DAEMONS = dhcp ra tftp tracker seed log
 RUST_VERSION = $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 
-.PHONY: build agent test lint unit integration demo bench install images packages cargo clean-lab
+.PHONY: build agent test lint unit integration demo bench fuzz install images packages cargo clean-lab
 
 build: cargo agent
 	$(CARGO) build $(CARGO_FLAGS) --release --workspace --exclude boottorrent-agent
@@ -44,6 +45,10 @@ demo: packages build images
 
 bench: packages build images
 	target/release/boottorrent-bench
+
+SECONDS ?= 600
+fuzz: cargo
+	tests/fuzz/run $(SECONDS)
 
 images: packages
 	tests/fetch-kernel target/lab/kernel

@@ -15,5 +15,7 @@ mod journal;
 mod socket;
 mod state;
 mod serve;
+// Public for tests/fuzz alone: what a stranger can reach must be reachable by its fuzz target.
+pub mod probe;
 
 pub use serve::{DhcpError, serve};

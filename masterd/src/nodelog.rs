@@ -9,5 +9,7 @@ mod nodes;
 mod journal;
 mod core;
 mod daemon;
+// Public for tests/fuzz alone: what a stranger can reach must be reachable by its fuzz target.
+pub mod probe;
 
 pub use daemon::{Error, run};

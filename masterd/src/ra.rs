@@ -6,5 +6,7 @@ mod packet;
 mod answer;
 mod socket;
 mod daemon;
+// Public for tests/fuzz alone: what a stranger can reach must be reachable by its fuzz target.
+pub mod probe;
 
 pub use daemon::{Error, run};

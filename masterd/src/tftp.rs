@@ -13,5 +13,7 @@ mod session;
 mod server;
 mod state;
 mod daemon;
+// Public for tests/fuzz alone: what a stranger can reach must be reachable by its fuzz target.
+pub mod probe;
 
 pub use daemon::{Error, run};
