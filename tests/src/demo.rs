@@ -1,20 +1,26 @@
 //! The demo: a site folder is compiled, a master is started, nodes are switched on at once, and all is told as it happens.
 //! Decides nothing that a maintainer would not: it runs the programs, watches, and draws the table.
 
-use crate::board::{Board, megabytes};
+use crate::board::{Board, Report, Step, megabytes};
 use crate::clock::{Deadline, now, wait_for};
 use crate::error::LabError;
 use crate::node::{Node, NodeSpec};
 use crate::os;
+use crate::process::{Launch, Process};
 use crate::room::{Room, SITE};
 use crate::site::{KERNEL, Os, Site};
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A lab machine of two cores that emulates eight nodes needs most of this for their firmware alone.
 const BOOT: Duration = Duration::from_secs(600);
+/// Longer silences are broken by the last line of each console.
+const SILENCE: Duration = Duration::from_secs(5);
+/// So far into its download a node's screen shows what it is about.
+const PICTURE_AFTER: Duration = Duration::from_secs(3);
 /// How long to watch a console before the board is read again: reading it costs the nodes' emulation some time.
 const NEWS: Duration = Duration::from_millis(400);
 const SCREEN: Duration = Duration::from_secs(20);
@@ -53,6 +59,7 @@ impl Plan {
 }
 
 /// Tells what happens, with the seconds since the start.
+#[derive(Clone, Copy)]
 struct Story {
     start: Instant,
 }
@@ -122,61 +129,117 @@ fn aloud(room: &Room, line: &str) -> Result<(), LabError> {
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
-/// Tells each new record of each node until all have reached their OS.
+/// What the person has been told so far.
+struct Watch<'a> {
+    story: &'a Story,
+    plan: &'a Plan,
+    nodes: &'a [Node],
+    /// Records told, by MAC.
+    told: HashMap<String, usize>,
+    /// Nodes whose OS runs.
+    up: Vec<bool>,
+    last_news: Instant,
+    downloading_since: Option<Instant>,
+    pictured: bool,
+}
+
+/// Tells what the master's DHCP and TFTP servers do, each new record of each node, and in longer silences the last line
+/// of each console, until all nodes have reached their OS.
 fn watch(story: &Story, room: &Room, plan: &Plan, nodes: &[Node]) -> Result<(), LabError> {
-    let mut told: HashMap<String, usize> = HashMap::new();
-    let mut up = vec![false; nodes.len()];
-    let mut pictured = false;
+    let _firmware = follow_firmware(*story, room)?;
+    let up = vec![false; nodes.len()];
+    let (told, last_news) = (HashMap::new(), now());
+    let mut watch =
+        Watch { story, plan, nodes, told, up, last_news, downloading_since: None, pictured: false };
     let deadline = Deadline::after(BOOT);
-    while up.contains(&false) {
+    while watch.up.contains(&false) {
         if let Ok(board) = room.board() {
-            tell_news(story, &board, &mut told);
-            if !pictured && downloading(&board, nodes) {
-                nodes.first().map_or(Ok(()), |node| node.screenshot(&plan.out.join("agent.png")))?;
-                pictured = true;
-            }
+            watch.records(&board);
+            watch.picture(&board)?;
         }
+        watch.consoles(&deadline)?;
+        watch.break_silence();
+    }
+    Ok(())
+}
+
+/// Firmware reports to nobody: what it asks the master for is all that can be told of it.
+fn follow_firmware(story: Story, room: &Room) -> Result<Process, LabError> {
+    let line = "exec journalctl -q -f -n 0 -o cat -u boottorrent-dhcp.service -u boottorrent-tftp.service";
+    let argv = room.master.enter_argv(line);
+    let mut follower = Launch::new(&argv, room.lab.path("journal.follow")).piped().start()?;
+    if let Some((_, output)) = follower.pipes() {
+        std::thread::spawn(move || {
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            lines.for_each(|line| story.tell(&format!("master     {line}")));
+        });
+    }
+    Ok(follower)
+}
+
+impl Watch<'_> {
+    fn records(&mut self, board: &Board) {
+        for node in &board.nodes {
+            let known = self.told.entry(node.mac.clone()).or_default();
+            for step in node.steps.iter().skip(*known) {
+                let Step { stage, event, seconds, text } = step;
+                let name = &node.name;
+                self.story.tell(&match event.as_str() {
+                    "end" => format!("{name}  {stage:<10} done in {seconds:.2} s  {text}"),
+                    "fail" => format!("{name}  {stage:<10} failed after {seconds:.2} s: {text}"),
+                    _ => format!("{name}  {stage:<10} {text}"),
+                });
+                self.last_news = now();
+            }
+            *known = node.steps.len();
+        }
+    }
+
+    /// Takes the first node's screen once its download has something to show.
+    fn picture(&mut self, board: &Board) -> Result<(), LabError> {
+        let Some(first) = self.nodes.first() else { return Ok(()) };
+        let step = board.node(&first.spec.mac).and_then(Report::last);
+        if step.is_some_and(|step| step.stage == "download") && self.downloading_since.is_none() {
+            self.downloading_since = Some(now());
+        }
+        if !self.pictured && self.downloading_since.is_some_and(|since| since.elapsed() >= PICTURE_AFTER) {
+            first.screenshot(&self.plan.out.join("agent.png"))?;
+            self.pictured = true;
+        }
+        Ok(())
+    }
+
+    fn consoles(&mut self, deadline: &Deadline) -> Result<(), LabError> {
         let mut patience = NEWS;
-        for (node, up) in nodes.iter().zip(&mut up).filter(|(_, up)| !**up) {
-            match node.console.expect_line(plan.first_words(), std::mem::take(&mut patience)) {
+        for (node, up) in self.nodes.iter().zip(&mut self.up).filter(|(_, up)| !**up) {
+            match node.console.expect_line(self.plan.first_words(), std::mem::take(&mut patience)) {
                 Ok(seen) => {
                     *up = true;
                     let seconds = seen.after.as_secs_f64();
-                    story.tell(&format!(
-                        "{} runs its OS {seconds:.1} s after switch-on: {}",
-                        node.spec.name, seen.line
-                    ));
+                    let name = &node.spec.name;
+                    self.story
+                        .tell(&format!("{name} runs its OS {seconds:.1} s after switch-on: {}", seen.line));
+                    self.last_news = now();
                 }
                 Err(error @ LabError::Ended { .. }) => return Err(error),
                 Err(error) if deadline.left().is_none() => return Err(error),
                 Err(_) => {}
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Whether the first node is in the stage that makes the best picture.
-fn downloading(board: &Board, nodes: &[Node]) -> bool {
-    let first = nodes.first().and_then(|node| board.node(&node.spec.mac));
-    first
-        .and_then(|report| report.last())
-        .is_some_and(|step| step.stage == "download" && step.event == "begin")
-}
-
-fn tell_news(story: &Story, board: &Board, told: &mut HashMap<String, usize>) {
-    for node in &board.nodes {
-        let known = told.entry(node.mac.clone()).or_default();
-        for step in node.steps.iter().skip(*known) {
-            let crate::board::Step { stage, event, seconds, text } = step;
-            let name = &node.name;
-            story.tell(&match event.as_str() {
-                "end" => format!("{name}  {stage:<10} done in {seconds:.2} s  {text}"),
-                "fail" => format!("{name}  {stage:<10} failed after {seconds:.2} s: {text}"),
-                _ => format!("{name}  {stage:<10} {text}"),
-            });
+    fn break_silence(&mut self) {
+        if self.last_news.elapsed() < SILENCE {
+            return;
         }
-        *known = node.steps.len();
+        self.last_news = now();
+        for (node, _) in self.nodes.iter().zip(&self.up).filter(|(_, up)| !**up) {
+            let text = node.console.text();
+            let last = text.lines().rev().find(|line| !line.trim().is_empty());
+            let last = last.unwrap_or("(firmware: nothing on the serial console yet)");
+            self.story.tell(&format!("{}  console    {last}", node.spec.name));
+        }
     }
 }
 

@@ -145,6 +145,12 @@ impl Master {
         enter(self.leader.unwrap_or(Pid::from_raw(0)), line)
     }
 
+    /// The same as words, for a `Launch`.
+    #[must_use]
+    pub fn enter_argv(&self, line: &str) -> Vec<String> {
+        enter_argv(self.leader.unwrap_or(Pid::from_raw(0)), line)
+    }
+
     /// Writes a file in the master.
     ///
     /// # Errors
@@ -164,9 +170,13 @@ impl Master {
     }
 }
 
+fn enter_argv(leader: Pid, line: &str) -> Vec<String> {
+    ["nsenter", "-t", &leader.to_string(), "-a", "sh", "-c", line].map(str::to_owned).into()
+}
+
 fn enter(leader: Pid, line: &str) -> Command {
     let mut command = Command::new("nsenter");
-    command.args(["-t", &leader.to_string(), "-a", "sh", "-c", line]);
+    command.args(enter_argv(leader, line).iter().skip(1));
     command
 }
 
