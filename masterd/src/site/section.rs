@@ -19,6 +19,8 @@ const MAX_FILE: u64 = 4 << 20;
 pub(crate) struct Document {
     path: Arc<Path>,
     text: String,
+    /// Where each line break is: a site of thousands of nodes asks for the line of every value.
+    breaks: Vec<usize>,
 }
 
 impl Document {
@@ -29,13 +31,21 @@ impl Document {
             if m.len() > MAX_FILE { Err(ErrorKind::FileTooLarge.into()) } else { fs::read_to_string(path) }
         });
         match read {
-            Ok(text) => Some(Document { path: path.into(), text }),
+            Ok(text) => {
+                let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
+                Some(Document { path: path.into(), text, breaks })
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 findings.add(
                     &place,
                     "there is no such file",
                     "write it, or let `boottorrent-gen init` make an example",
                 );
+                None
+            }
+            Err(e) if e.kind() == ErrorKind::FileTooLarge => {
+                let what = format!("it has more than {} MiB", MAX_FILE >> 20);
+                findings.add(&place, what, "is it the right file? Split a site that is so large");
                 None
             }
             Err(e) => {
@@ -56,8 +66,7 @@ impl Document {
     }
 
     pub(crate) fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
-        Place::line(&self.path, 1 + before.iter().filter(|b| **b == b'\n').count())
+        Place::line(&self.path, 1 + self.breaks.partition_point(|at| *at < span.start))
     }
 }
 
