@@ -25,6 +25,9 @@ pub(super) const ACCEPT_TURN: usize = 256;
 pub(super) const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Links of one driver, unless its owner says otherwise: 500 nodes with two images, and some strangers.
 pub const MAX_LINKS: usize = 1200;
+/// One address has at most this part of them: a flood from one machine leaves room for the others, and a bench with
+/// hundreds of peers on one host still has enough.
+pub(super) const ADDRESS_SHARE: usize = 2;
 /// A dial's own deadline: one lost SYN is repeated after 1 s, the second one after 3 s is not waited for.
 pub(super) const DIAL_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Who dials us says which torrent within this time.

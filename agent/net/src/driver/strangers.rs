@@ -2,7 +2,7 @@
 //! Decides by info-hash and deadline only.
 
 use super::accept::tcp_socket;
-use super::limits::{ACCEPT_REST, DIAL_TIMEOUT, GREET_TIMEOUT};
+use super::limits::{ACCEPT_REST, ADDRESS_SHARE, DIAL_TIMEOUT, GREET_TIMEOUT};
 use super::link::{Hangup, Link, Stage};
 use super::{Driver, Event, LISTENER};
 use boottorrent_swarm::Time;
@@ -93,14 +93,15 @@ impl Driver {
         let accepted = self.listeners.accept(listener, now);
         for (socket, peer) in accepted.links {
             // Beyond the bound a stranger is dropped at once: it tries others sooner than from a full backlog.
-            if self.links.len() < self.max_links {
+            if self.links.len() >= self.max_links {
+                let detail = format!("{peer}: {} links are enough", self.max_links);
+                self.tell(Event::Warning("link refused", detail));
+            } else if self.takes_too_many(peer) {
+                let detail = format!("{peer}: one address has {} links", self.max_links / ADDRESS_SHARE);
+                self.tell(Event::Warning("link refused", detail));
+            } else {
                 let link = Link::new(self.new_conn(), socket, peer, Stage::Greeting);
                 self.enter(link, GREET_TIMEOUT, now, false);
-            } else {
-                self.tell(Event::Warning(
-                    "link refused",
-                    format!("{peer}: {} links are enough", self.max_links),
-                ));
             }
         }
         if accepted.exhausted {
@@ -109,6 +110,12 @@ impl Driver {
                 let _ = self.epoll.delete(listener.as_fd());
             }
         }
+    }
+
+    /// Nobody is counted before so many links are there at all.
+    fn takes_too_many(&self, peer: SocketAddrV4) -> bool {
+        let share = self.max_links / ADDRESS_SHARE;
+        self.links.len() >= share && self.links.values().filter(|l| l.peer.ip() == peer.ip()).count() >= share
     }
 
     /// Ends the rest that a lack of descriptors forced upon the listeners.
