@@ -25,25 +25,25 @@ while not peers or not handle.status().is_seeding:
 ";
 
 /// 20 MB in 256 KiB pieces: enough for aria2 to leave its first six requests behind.
-fn image(folder: &Path) -> Torrent {
+pub(crate) fn image(folder: &Path) -> Torrent {
     std::fs::create_dir_all(folder.join("theirs")).unwrap();
     torrent::make(&folder.join("theirs"), "image", 80, 256 * 1024).unwrap()
 }
 
-fn address() -> Ipv4Addr {
+pub(crate) fn address() -> Ipv4Addr {
     static LAST: AtomicU8 = AtomicU8::new(0);
     Ipv4Addr::new(127, 91, (std::process::id() % 250) as u8, 1 + LAST.fetch_add(1, Ordering::Relaxed))
 }
 
-fn place() -> SocketAddrV4 {
+pub(crate) fn place() -> SocketAddrV4 {
     SocketAddrV4::new(address(), 6881)
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         static LAST: AtomicU8 = AtomicU8::new(0);
         let name = format!("bt-interop-{}-{}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -51,7 +51,7 @@ impl Folder {
         Folder(path)
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -63,7 +63,7 @@ impl Drop for Folder {
 }
 
 /// Ends with the test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -72,25 +72,25 @@ impl Drop for Running {
     }
 }
 
-fn start(command: &mut Command) -> Running {
+pub(crate) fn start(command: &mut Command) -> Running {
     Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// The command must end well within two minutes, which are those of a machine that does other things, too.
-fn finish(command: &mut Command) {
+pub(crate) fn finish(command: &mut Command) {
     let mut line = vec![command.get_program().to_owned()];
     line.extend(command.get_args().map(ToOwned::to_owned));
     let status = Command::new("timeout").arg("120").args(&line).stdin(Stdio::null()).status().unwrap();
     assert!(status.success(), "{status}: {line:?}");
 }
 
-fn our_seed(torrent: &Torrent, at: SocketAddrV4) -> Running {
+pub(crate) fn our_seed(torrent: &Torrent, at: SocketAddrV4) -> Running {
     let mut command = Command::new(programs::path("boottorrent-seed"));
     command.arg("--torrent").arg(&torrent.file).arg("--data").arg(&torrent.data);
     start(command.args(["--listen", &at.to_string()]))
 }
 
-fn our_fetch(torrent: &Torrent, to: &Path) -> Command {
+pub(crate) fn our_fetch(torrent: &Torrent, to: &Path) -> Command {
     let mut command = Command::new(programs::agent());
     command.arg("fetch").arg(&torrent.file).arg("--to").arg(to);
     command.args(["--linger", "0", "--listen", &SocketAddrV4::new(address(), 0).to_string()]);
@@ -133,7 +133,7 @@ fn http_tracker(peer: SocketAddrV4) -> SocketAddrV4 {
     at
 }
 
-fn assert_same(torrent: &Torrent, copy: PathBuf) {
+pub(crate) fn assert_same(torrent: &Torrent, copy: PathBuf) {
     assert!(
         std::fs::read(&torrent.data).unwrap() == std::fs::read(&copy).unwrap(),
         "{} differs",
@@ -141,7 +141,7 @@ fn assert_same(torrent: &Torrent, copy: PathBuf) {
     );
 }
 
-fn stats(to: &Path) -> serde_json::Value {
+pub(crate) fn stats(to: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(to.with_extension("json")).unwrap()).unwrap()
 }
 
