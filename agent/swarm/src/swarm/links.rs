@@ -88,7 +88,10 @@ impl Swarm {
             return Err(CloseReason::FalsePiece);
         }
         let (outgoing, is_master) = (peer.outgoing, peer.is_master);
-        let twin = self.peers.iter().find(|(c, p)| **c != conn && p.peer_id == Some(peer_id));
+        // From another host it is somebody else under the same id, who must not push the first one out.
+        let host = peer.remote.ip();
+        let is_twin = |p: &Peer| p.peer_id == Some(peer_id) && p.remote.ip() == host;
+        let twin = self.peers.iter().find(|(c, p)| **c != conn && is_twin(p));
         if let Some((&twin, old)) = twin {
             // Dialled at the same moment from both ends: both keep the one that the smaller id opened. Otherwise the
             // older one is what a rebooted peer has left behind, since nobody dials a peer that it is linked to.

@@ -261,6 +261,27 @@ fn of_two_senders_the_false_one_is_found() {
     assert_eq!(banned, [2], "whoever was asked alone");
 }
 
+/// Everybody is told the master's id: it must neither push the master out nor get it banned.
+#[test]
+fn a_liar_under_the_masters_id_harms_nobody_else() {
+    let mut b = Bench::with(Have::None, alloc::vec![addr(1)]);
+    let dial = |b: &mut Bench, conn| {
+        b.input(Input::Connected { conn, peer: addr(1), outgoing: true });
+        b.input(Input::Handshake { conn, handshake: Handshake::new(HASH, id(1)) });
+        closes(&b.out())
+    };
+    assert_eq!(dial(&mut b, 10), []);
+    b.input(Input::Connected { conn: 2, peer: addr(2), outgoing: false });
+    b.input(Input::Handshake { conn: 2, handshake: Handshake::new(HASH, id(1)) });
+    assert_eq!(closes(&b.out()), [], "the master stays");
+    b.say(2, Message::HaveAll).say(2, Message::Unchoke);
+    let first = requests(&b.out(), 2);
+    let out = b.drain(2, first, |_| false);
+    assert_eq!(closes(&out), [(2, CloseReason::FalsePiece)], "the liar alone");
+    b.input(Input::Closed { conn: 10 });
+    assert_eq!(dial(&mut b, 11), [], "the master may come back");
+}
+
 /// A suspect that is to send the piece alone, and then does not, must not hold it: found by fuzzing.
 #[test]
 fn a_suspect_cannot_hold_a_piece_back() {
