@@ -243,7 +243,7 @@ impl World {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Dial { peer } => {
-                assert!(!self.dialled.contains(&peer), "{peer} is being dialled");
+                // Twice at once only where that peer's own link came and went meanwhile; a driver ends dials by itself.
                 self.dialled.push(peer);
             }
             Output::Handshake { conn, handshake } => {
