@@ -22,6 +22,7 @@ pub mod record;
 pub mod bitfield;
 pub mod wire;
 pub mod announce;
+pub mod graph;
 mod limits;
 mod pieces;
 mod peers;

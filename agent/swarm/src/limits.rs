@@ -38,6 +38,25 @@ pub(crate) const MAX_OWNERS: usize = 2;
 /// False pieces that a peer may have had a part in, without proof, before it counts as their source.
 pub(crate) const MAX_SUSPICIONS: u8 = 3;
 
+/// Others in a rack up to which the tracker's graph is a full mesh, and about the links of a node beyond that.
+pub(crate) const GRAPH_MESH: usize = TARGET_PEERS as usize;
+/// Links that a newcomer to a larger rack gets at once; those that come after it bring as many again.
+pub(crate) const GRAPH_HALF: usize = GRAPH_MESH / 2;
+/// Links that a node inside a large rack has when it has announced twice: between the model's 20 (7-15 % lost) and 50,
+/// and low enough that topping up the last ones leaves the average near 50.
+pub(crate) const GRAPH_FLOOR: usize = 40;
+/// Links that the graph gives nobody more of: a node refuses more than [`MAX_PEERS`], the master's and strangers' too.
+pub(crate) const GRAPH_MOST: usize = 72;
+/// Drawn by lot for each link, the best of which is taken: with two the oldest node has 3 half rows, with three 2.5.
+pub(crate) const GRAPH_CHOICES: usize = 3;
+/// Links that each rack builds to others: enough that no one node's end cuts it off, and few enough that a piece seldom
+/// comes over two of them before it has spread inside.
+pub(crate) const GRAPH_BRIDGES: usize = 6;
+/// Of these, how many one announce builds: several nodes share them.
+pub(crate) const GRAPH_BRIDGES_AT_ONCE: usize = 2;
+/// Nodes of a rack that have any of them, at least: its way out does not end with one or two that leave.
+pub(crate) const GRAPH_GATES: usize = 3;
+
 /// A HAVE waits this long for company: alone it costs 99 bytes on the wire, not 9.
 pub(crate) const HAVE_DELAY: Duration = Duration::from_millis(10);
 /// A peer that owes blocks and sends none for this long is routed around.
@@ -77,6 +96,8 @@ const _: () = {
     assert!(QUEUE as u64 * BLOCK as u64 <= 32 << 20);
     assert!(MAX_BACKLOG > QUEUE as i64 * 17, "a whole queue may be rejected at once");
     assert!(TARGET_PEERS < MAX_PEERS);
+    assert!(GRAPH_HALF < GRAPH_FLOOR && GRAPH_FLOOR < GRAPH_MESH && GRAPH_MESH < GRAPH_MOST);
+    assert!(GRAPH_MOST + GRAPH_BRIDGES <= MAX_PEERS as usize, "what the tracker links, a node must accept");
     assert!(KEEP_ALIVE.as_secs() * 2 < IDLE.as_secs());
     assert!(CHORES_BUSY.as_millis() * 10 <= SNUB.as_millis());
 };
