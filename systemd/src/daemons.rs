@@ -86,6 +86,8 @@ fn tracker_config(site: &Site, torrents: &[TorrentConfig]) -> TrackerConfig {
     let seed = site.services.seed.map(|port| SocketAddrV4::new(site.address.value, port));
     TrackerConfig {
         seeds: seed.into_iter().collect(),
+        // A subnet is behind one router, whatever its size.
+        racks: site.dhcp.iter().flat_map(|d| &d.subnets).map(|s| s.network.value).collect(),
         torrents: torrents.iter().map(tracked).collect(),
         ..TrackerConfig::default()
     }

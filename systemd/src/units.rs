@@ -41,9 +41,11 @@ pub fn render(site: &Site, places: &Places) -> Result<Units, String> {
         let (socket, service) = templates(port.name);
         let values = values(site, places, port.name, Some(port))?;
         let name = format!("boottorrent-{}", port.name);
-        units.insert(format!("{name}.socket"), fill(socket, &values));
-        units.insert(format!("{name}.service"), fill(service, &values));
-        wanted.push(format!("{name}.socket"));
+        // One unit opens all sockets of a daemon.
+        if units.insert(format!("{name}.socket"), fill(socket, &values)).is_none() {
+            units.insert(format!("{name}.service"), fill(service, &values));
+            wanted.push(format!("{name}.socket"));
+        }
     }
     if site.services.ra {
         let name = "boottorrent-ra.service".to_owned();

@@ -60,22 +60,30 @@ pub(super) fn take_listener(list: &mut Vec<Inherited>, name: &str) -> Result<Vec
         .collect()
 }
 
+/// Takes the sockets of this name and kind; those of the other kind stay for who asks for them (a socket unit gives all
+/// of its sockets one name).
 fn take(list: &mut Vec<Inherited>, name: &str, kind: SockType) -> Result<Vec<OwnedFd>, ServiceError> {
-    let (ours, others): (Vec<_>, Vec<_>) = list.drain(..).partition(|i| i.is_named(name));
-    *list = others;
-    if ours.is_empty() && !list.is_empty() {
-        let names: Vec<_> = list.iter().map(|i| i.name.as_str()).collect();
-        let what = format!("is missing (it gave {})", names.join(", "));
-        return Err(ServiceError::Inherited { name: name.to_owned(), what });
-    }
-    for inherited in &ours {
+    let mut ours = Vec::new();
+    let mut wrong = None;
+    for inherited in std::mem::take(list) {
+        if !inherited.is_named(name) {
+            list.push(inherited);
+            continue;
+        }
         let actual = getsockopt(&inherited.fd, sockopt::SockType).map_err(|e| unusable(name, &e.into()))?;
-        if actual != kind {
-            let what = format!("is of type {actual:?}, not {kind:?}");
-            return Err(ServiceError::Inherited { name: name.to_owned(), what });
+        if actual == kind {
+            ours.push(inherited.fd);
+        } else {
+            wrong = Some(format!("is of type {actual:?}, not {kind:?}"));
+            list.push(inherited);
         }
     }
-    Ok(ours.into_iter().map(|i| i.fd).collect())
+    if ours.is_empty() && !list.is_empty() {
+        let names: Vec<_> = list.iter().map(|i| i.name.as_str()).collect();
+        let what = wrong.unwrap_or_else(|| format!("is missing (it gave {})", names.join(", ")));
+        return Err(ServiceError::Inherited { name: name.to_owned(), what });
+    }
+    Ok(ours)
 }
 
 pub(super) fn open_datagram(at: SocketAddr, interface: Option<&str>) -> Result<UdpSocket, ServiceError> {

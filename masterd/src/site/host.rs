@@ -26,7 +26,7 @@ pub struct Port {
     pub on_interface: bool,
 }
 
-/// The sockets of a site's daemons.
+/// The sockets of a site's daemons; one that has two has the same port twice, side by side.
 #[must_use]
 pub fn ports(site: &Site) -> Vec<Port> {
     let own = |port| SocketAddrV4::new(site.address.value, port);
@@ -41,6 +41,7 @@ pub fn ports(site: &Site) -> Vec<Port> {
     }
     if let Some(port) = site.services.tracker {
         ports.push(udp("tracker", port));
+        ports.push(Port { stream: true, ..udp("tracker", port) });
     }
     if let Some(port) = site.services.seed {
         ports.push(Port { stream: true, ..udp("seed", port) });

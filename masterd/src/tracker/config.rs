@@ -5,6 +5,8 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dhcp::config::Network;
+
 /// `tracker.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -15,6 +17,9 @@ pub struct TrackerConfig {
     /// The master's seed, in every answer to a node that still needs pieces: a seed that waits for its first
     /// connection behind a socket unit cannot announce itself.
     pub seeds: Vec<SocketAddrV4>,
+    /// Networks whose nodes have fast links among each other and a scarce one to the rest. Addresses in none of them go by
+    /// their first three bytes.
+    pub racks: Vec<Network>,
     /// The torrents that are tracked.
     pub torrents: Vec<TrackedTorrent>,
 }
@@ -31,6 +36,6 @@ pub struct TrackedTorrent {
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { interval_seconds: 10, seeds: Vec::new(), torrents: Vec::new() }
+        Self { interval_seconds: 10, seeds: Vec::new(), racks: Vec::new(), torrents: Vec::new() }
     }
 }

@@ -1,15 +1,16 @@
-//! The tracker itself: one datagram in, one datagram out (BEP 15).
+//! The tracker itself: one datagram in, one datagram out (BEP 15); and announces that came by HTTP.
 //! Asks for neither clock nor socket; keeps no state for a client before it has proved its address.
 
-use std::net::SocketAddrV4;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-use boottorrent_swarm::announce::{Announce, MAX_PEERS, Request, Response};
-use boottorrent_swarm::{InfoHash, Time};
+use boottorrent_swarm::announce::{Announce, MAX_PEERS, Request, Response, Scraped};
+use boottorrent_swarm::graph::Rack;
+use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
 
 use super::config::TrackerConfig;
 use super::connection::{self, Key};
-use super::limits::{INTERVAL_SECONDS, PEERS_DEFAULT};
-use super::selection::{self, Lots};
+use super::limits::{INTERVAL_SECONDS, INTERVAL_SHORT_SECONDS, RACK_PREFIX};
 use super::torrents::{Full, Torrents, peer_address};
 
 /// Something to count and to tell people about. The datagram was answered with an error, or not at all.
@@ -30,10 +31,18 @@ pub(super) struct Counters {
     pub(super) expired: u64,
 }
 
+/// What an announce is answered with, however it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) interval_s: u32,
+    pub(super) counts: Scraped,
+    pub(super) peers: Vec<SocketAddrV4>,
+}
+
 #[derive(Debug)]
 pub(super) struct Tracker {
     key: Key,
-    lots: Lots,
+    lots: Rng,
     config: TrackerConfig,
     pub(super) torrents: Torrents,
     pub(super) counters: Counters,
@@ -43,9 +52,9 @@ impl Tracker {
     pub(super) fn new(key: Key, seed: u64) -> Self {
         Self {
             key,
-            lots: Lots::new(seed),
+            lots: Rng::new(seed),
             config: TrackerConfig::default(),
-            torrents: Torrents::default(),
+            torrents: Torrents::new(!seed),
             counters: Counters::default(),
         }
     }
@@ -81,15 +90,18 @@ impl Tracker {
                 (transaction, Ok(Response::Connect { transaction, connection }))
             }
             Request::Announce { connection, transaction, announce } => {
-                self.counters.announces += 1;
-                let answer = self
-                    .proved(now, from, connection)
-                    .and_then(|()| self.announce(now, from, transaction, &announce));
-                (transaction, answer)
+                let answer = match self.proved(now, from, connection) {
+                    Ok(()) => self.announce(now, *from.ip(), &announce),
+                    Err(odd) => Err(odd),
+                };
+                (transaction, answer.map(|a| a.datagram(transaction)))
             }
             Request::Scrape { connection, transaction, hashes } => {
-                self.counters.scrapes += 1;
-                let answer = self.proved(now, from, connection).map(|()| self.scrape(transaction, &hashes));
+                let answer = self.proved(now, from, connection).map(|()| {
+                    let torrents = hashes.iter().map(|hash| self.scrape(hash)).collect();
+                    self.counters.scrapes += 1;
+                    Response::Scrape { transaction, torrents }
+                });
                 (transaction, answer)
             }
         };
@@ -118,52 +130,70 @@ impl Tracker {
         }
     }
 
-    fn announce(
-        &mut self,
-        now: Time,
-        from: SocketAddrV4,
-        transaction: u32,
-        told: &Announce,
-    ) -> Result<Response, Oddity> {
-        let peer = peer_address(*from.ip(), told);
+    /// Takes in what a client tells of itself from an address that it has proved to have.
+    pub(super) fn announce(&mut self, now: Time, from: Ipv4Addr, told: &Announce) -> Result<Answer, Oddity> {
+        self.counters.announces += 1;
+        let peer = peer_address(from, told);
+        let unknown = Oddity::UnknownTorrent(told.info_hash);
         if self.torrents.get(&told.info_hash).is_none() {
-            return Err(Oddity::UnknownTorrent(told.info_hash));
+            return Err(unknown);
         }
-        self.torrents.announced(now, peer, told).map_err(Oddity::Full)?;
-        let interval_s = self.interval_seconds();
-        let Some(torrent) = self.torrents.get(&told.info_hash) else {
-            return Err(Oddity::UnknownTorrent(told.info_hash));
-        };
-        let want = told.want.map_or(PEERS_DEFAULT, |n| n as usize).min(MAX_PEERS);
-        let complete = told.left == 0;
-        let mut peers: Vec<_> = if complete {
-            Vec::new()
-        } else {
-            self.config.seeds.iter().filter(|seed| **seed != peer).take(want).copied().collect()
-        };
-        let mut candidates = torrent.candidates(peer, complete);
-        candidates.retain(|c| !peers.contains(&c.address));
-        let chosen = selection::choose(candidates, want - peers.len(), &mut self.lots);
-        torrent.told_of(&chosen);
-        peers.extend(chosen);
-        let counts = torrent.scraped(self.config.seeds.len());
-        Ok(Response::Announce {
-            transaction,
-            interval_s,
-            leechers: counts.leechers,
-            seeders: counts.seeders,
-            peers,
-        })
+        let want = told.want.map_or(MAX_PEERS, |n| n as usize).min(MAX_PEERS);
+        let seeds = self.config.seeds.iter().filter(|seed| told.left > 0 && **seed != peer);
+        let mut peers: Vec<_> = seeds.take(want).copied().collect();
+        let rack = self.rack(from);
+        self.torrents.announced(now, peer, rack, told, want - peers.len()).map_err(Oddity::Full)?;
+        let longest = self.interval_seconds();
+        let Some(torrent) = self.torrents.get(&told.info_hash) else { return Err(unknown) };
+        let mut row = torrent.graph.row(peer).to_vec();
+        row.retain(|other| !self.config.seeds.contains(other));
+        // Where fewer are wanted than there are, not always the same ones.
+        let turn = self.lots.below(u32::try_from(row.len()).unwrap_or(u32::MAX));
+        row.rotate_left(turn as usize);
+        row.truncate(want - peers.len());
+        peers.extend(row);
+        // Newcomers dial those who are there, so nobody else has to come back early.
+        let short = torrent.graph.is_short(peer);
+        let interval_s = if short { longest.min(INTERVAL_SHORT_SECONDS) } else { longest };
+        Ok(Answer { interval_s, counts: torrent.scraped(self.config.seeds.len()), peers })
+    }
+
+    /// The network of the configuration that has the address, else what its first bytes say.
+    fn rack(&self, address: Ipv4Addr) -> Rack {
+        let listed = self.config.racks.iter().find(|network| network.contains(address));
+        let rest = u32::MAX << (32 - u32::from(RACK_PREFIX));
+        Rack(listed.map_or(address.to_bits() & rest, |network| network.address().to_bits()))
     }
 
     /// An unknown torrent is scraped as an empty one: BEP 15 has no other way to say it beside known ones.
-    fn scrape(&mut self, transaction: u32, hashes: &[InfoHash]) -> Response {
+    pub(super) fn scrape(&mut self, hash: &InfoHash) -> Scraped {
         let seeds = self.config.seeds.len();
-        let torrents = hashes
-            .iter()
-            .map(|hash| self.torrents.get(hash).map(|t| t.scraped(seeds)).unwrap_or_default())
-            .collect();
-        Response::Scrape { transaction, torrents }
+        self.torrents.get(hash).map(|t| t.scraped(seeds)).unwrap_or_default()
+    }
+
+    /// The torrents of these hashes that are known, or all for none (BEP 48).
+    pub(super) fn scrape_all(&mut self, hashes: &[InfoHash]) -> BTreeMap<InfoHash, Scraped> {
+        self.counters.scrapes += 1;
+        let seeds = self.config.seeds.len();
+        let wanted = self.torrents.iter().filter(|(hash, _)| hashes.is_empty() || hashes.contains(hash));
+        wanted.map(|(hash, torrent)| (*hash, torrent.scraped(seeds))).collect()
+    }
+
+    /// The id under which a peer of this torrent has announced itself; the master's seed has not.
+    pub(super) fn peer_id(&mut self, hash: &InfoHash, peer: SocketAddrV4) -> Option<PeerId> {
+        self.torrents.get(hash)?.peers.get(&peer).map(|p| p.id)
+    }
+}
+
+impl Answer {
+    fn datagram(self, transaction: u32) -> Response {
+        Response::Announce {
+            transaction,
+            interval_s: self.interval_s,
+            leechers: self.counts.leechers,
+            seeders: self.counts.seeders,
+            peers: self.peers,
+        }
     }
 }
 
@@ -179,8 +209,16 @@ impl Oddity {
         }
     }
 
+    /// Whose it was, for people.
+    pub(super) fn detail(&self, from: SocketAddrV4) -> String {
+        match self {
+            Self::UnknownTorrent(hash) => format!("{hash} by {from}"),
+            _ => from.to_string(),
+        }
+    }
+
     /// What the client is told.
-    fn message(&self) -> &'static str {
+    pub(super) fn message(&self) -> &'static str {
         match self {
             Self::Malformed => "malformed request",
             Self::StaleConnection => "connection id expired: connect again",

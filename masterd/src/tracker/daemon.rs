@@ -1,9 +1,9 @@
-//! The tracker's loop: datagrams and time into `core`, answers out.
+//! The tracker's loop: datagrams, HTTP requests and time into `core`, answers out.
 //! Decides nothing about them.
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -14,7 +14,8 @@ use nix::poll::{PollFd, PollFlags};
 
 use super::config::TrackerConfig;
 use super::connection::Key;
-use super::core::{Oddity, Tracker};
+use super::core::Tracker;
+use super::http::Http;
 use super::limits::REQUEST_BYTES;
 use super::state::State;
 use crate::service::{self, ConfigError, Service, ServiceError, Warnings};
@@ -58,7 +59,7 @@ impl From<ServiceError> for Error {
 /// No configuration, no socket, or no random numbers.
 pub fn run(service: &Service) -> Result<(), Error> {
     let config = service::read(service.store(), NAME).map_err(Error::Config)?;
-    let sockets = service.datagram(NAME, PORT)?;
+    let (sockets, mut http) = sockets(service)?;
     let seed = u64::from_be_bytes(random().map_err(Error::Random)?);
     let mut tracker = Tracker::new(key(service.run_dir())?, seed);
     let mut warnings = Warnings::default();
@@ -67,8 +68,9 @@ pub fn run(service: &Service) -> Result<(), Error> {
     service.ready(&status(&tracker));
     let mut reporter = Reporter::default();
     loop {
-        let due = [warnings.due(), reporter.due(&tracker, &warnings)].into_iter().flatten().min();
-        let mut fds: Vec<_> = sockets.iter().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)).collect();
+        let due = [warnings.due(), reporter.due(&tracker, &warnings), http.due()].into_iter().flatten().min();
+        let datagrams = sockets.iter().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<_> = datagrams.chain(http.fds()).collect();
         let wake = service.wait(&mut fds, due)?;
         if wake.stop {
             return Ok(());
@@ -79,9 +81,23 @@ pub fn run(service: &Service) -> Result<(), Error> {
         for socket in &sockets {
             serve(wake.now, socket, &mut tracker, &mut warnings);
         }
+        http.turn(wake.now, &mut tracker, &mut warnings);
         warnings.flush(wake.now);
         reporter.report(wake.now, service, &mut tracker, &mut warnings);
     }
+}
+
+/// UDP and TCP. An inherited set without a listener is that of a socket unit from before there was one.
+fn sockets(service: &Service) -> Result<(Vec<UdpSocket>, Http), Error> {
+    let inherits = service.inherits(NAME);
+    let datagrams = service.datagram(NAME, PORT)?;
+    if inherits && !service.inherits(NAME) {
+        log::warn!(
+            "announces over HTTP are not answered: restart boottorrent-tracker.socket, it lacks the TCP port"
+        );
+        return Ok((datagrams, Http::new(Vec::new())));
+    }
+    Ok((datagrams, Http::new(service.listener(NAME, PORT)?)))
 }
 
 /// Expires peers and tells the state once a second, as long as there is a peer or anything has changed.
@@ -135,20 +151,13 @@ fn serve(now: Time, socket: &UdpSocket, tracker: &mut Tracker, warnings: &mut Wa
         };
         out.clear();
         if let Err(odd) = tracker.handle(now, from, buffer.get(..length).unwrap_or_default(), &mut out) {
-            warnings.warn(now, odd.kind(), detail(from, &odd));
+            warnings.warn(now, odd.kind(), odd.detail(from));
         }
         if !out.is_empty()
             && let Err(e) = socket.send_to(&out, from)
         {
             warnings.warn(now, "cannot answer", format!("{from}: {e}"));
         }
-    }
-}
-
-fn detail(from: SocketAddrV4, odd: &Oddity) -> String {
-    match odd {
-        Oddity::UnknownTorrent(hash) => format!("{hash} by {from}"),
-        _ => from.to_string(),
     }
 }
 

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use boottorrent_swarm::announce::{Announce, Event, Scraped};
-use boottorrent_swarm::{InfoHash, PeerId, Time};
+use boottorrent_swarm::graph::{Graph, Rack};
+use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
 
 use super::config::TrackerConfig;
 use super::limits::{EXPIRY_SLACK, FOREIGN_EXPIRY, MISSED_ANNOUNCES, PEERS, PEERS_OF_ONE_ADDRESS};
-use super::selection::Candidate;
 
 /// One client of one torrent, under the address that its packets come from and the port that it names.
 #[derive(Clone, Debug)]
@@ -20,16 +20,16 @@ pub(super) struct Peer {
     pub(super) downloaded: u64,
     pub(super) uploaded: u64,
     pub(super) seen: Time,
-    /// How often others have been told of it.
-    pub(super) given: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Torrent {
     pub(super) name: String,
     /// Peers that have told of their completion since this tracker started.
     pub(super) completed: u32,
     pub(super) peers: BTreeMap<SocketAddrV4, Peer>,
+    /// Who is told of whom; the same peers.
+    pub(super) graph: Graph,
 }
 
 /// Why a peer is not taken in.
@@ -39,14 +39,25 @@ pub(super) enum Full {
     Address,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Torrents {
     by_hash: BTreeMap<InfoHash, Torrent>,
+    /// Seeds the torrents' graphs, so that a test repeats; no secret depends on it.
+    lots: Rng,
     /// Peers of all torrents.
     peers: usize,
 }
 
 impl Torrent {
+    fn new(seed: u64) -> Self {
+        Self { name: String::new(), completed: 0, peers: BTreeMap::new(), graph: Graph::new(seed) }
+    }
+
+    fn forget(&mut self, address: SocketAddrV4) {
+        self.peers.remove(&address);
+        self.graph.left(address);
+    }
+
     pub(super) fn scraped(&self, seeds: usize) -> Scraped {
         let complete = self.peers.values().filter(|p| p.left == 0).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -55,19 +66,6 @@ impl Torrent {
             completed: self.completed,
             leechers: count(self.peers.len() - complete),
         }
-    }
-
-    /// Everybody that `asker` may be told of: a complete peer has no use for another one.
-    pub(super) fn candidates(&self, asker: SocketAddrV4, asker_complete: bool) -> Vec<Candidate> {
-        self.peers
-            .iter()
-            .filter(|(address, peer)| **address != asker && !(asker_complete && peer.left == 0))
-            .map(|(address, peer)| Candidate {
-                address: *address,
-                complete: peer.left == 0,
-                given: peer.given,
-            })
-            .collect()
     }
 
     /// Takes the peer in, or what it tells anew; `room` is how many peers this torrent may have.
@@ -79,7 +77,7 @@ impl Torrent {
         room: usize,
     ) -> Result<(), Full> {
         if told.event == Event::Stopped {
-            self.peers.remove(&address);
+            self.forget(address);
             return Ok(());
         }
         if let Some(known) = self.peers.get_mut(&address) {
@@ -97,7 +95,7 @@ impl Torrent {
         // A node that has started anew has another port and the same id: its old self is gone.
         let old = self.peers.range(same_host.clone()).find(|(_, p)| p.id == told.peer_id).map(|(a, _)| *a);
         if let Some(old) = old {
-            self.peers.remove(&old);
+            self.forget(old);
         }
         if self.peers.range(same_host).count() >= PEERS_OF_ONE_ADDRESS {
             return Err(Full::Address);
@@ -105,22 +103,18 @@ impl Torrent {
         if self.peers.len() >= room {
             return Err(Full::Tracker);
         }
-        let mut peer = Peer { id: told.peer_id, left: 0, downloaded: 0, uploaded: 0, seen: now, given: 0 };
+        let mut peer = Peer { id: told.peer_id, left: 0, downloaded: 0, uploaded: 0, seen: now };
         peer.update(now, told);
         self.peers.insert(address, peer);
         Ok(())
     }
-
-    pub(super) fn told_of(&mut self, chosen: &[SocketAddrV4]) {
-        for address in chosen {
-            if let Some(peer) = self.peers.get_mut(address) {
-                peer.given = peer.given.saturating_add(1);
-            }
-        }
-    }
 }
 
 impl Torrents {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { by_hash: BTreeMap::new(), lots: Rng::new(seed), peers: 0 }
+    }
+
     /// Takes over a new configuration: peers of torrents that stay are kept. Hashes that cannot be read are returned.
     pub(super) fn configure(&mut self, config: &TrackerConfig) -> Vec<String> {
         let mut old = std::mem::take(&mut self.by_hash);
@@ -130,7 +124,7 @@ impl Torrents {
                 unreadable.push(tracked.info_hash.clone());
                 continue;
             };
-            let mut torrent = old.remove(&hash).unwrap_or_default();
+            let mut torrent = old.remove(&hash).unwrap_or_else(|| Torrent::new(self.lots.next_u64()));
             torrent.name.clone_from(&tracked.name);
             self.by_hash.insert(hash, torrent);
         }
@@ -150,11 +144,22 @@ impl Torrents {
         self.peers
     }
 
-    /// Notes what a peer tells of itself; a torrent that is not ours is passed over.
-    pub(super) fn announced(&mut self, now: Time, peer: SocketAddrV4, told: &Announce) -> Result<(), Full> {
+    /// Notes what a peer tells of itself and gives it its links, `want` new ones at most. A torrent that is not ours is
+    /// passed over.
+    pub(super) fn announced(
+        &mut self,
+        now: Time,
+        peer: SocketAddrV4,
+        rack: Rack,
+        told: &Announce,
+        want: usize,
+    ) -> Result<(), Full> {
         let Some(torrent) = self.by_hash.get_mut(&told.info_hash) else { return Ok(()) };
         let others = self.peers - torrent.peers.len();
         let outcome = torrent.announced(now, peer, told, PEERS - others.min(PEERS));
+        if torrent.peers.contains_key(&peer) {
+            torrent.graph.announced(peer, rack, told.left == 0, want);
+        }
         self.peers = others + torrent.peers.len();
         outcome
     }
@@ -165,9 +170,10 @@ impl Torrents {
             Duration::from_secs(u64::from(interval_seconds) * u64::from(MISSED_ANNOUNCES)) + EXPIRY_SLACK;
         let foreign = node.max(FOREIGN_EXPIRY);
         for torrent in self.by_hash.values_mut() {
-            torrent.peers.retain(|_, peer| {
-                now.since(peer.seen) <= if peer.id.mac().is_some() { node } else { foreign }
-            });
+            let kept = |peer: &Peer| if peer.id.mac().is_some() { node } else { foreign };
+            let gone = torrent.peers.iter().filter(|(_, peer)| now.since(peer.seen) > kept(peer));
+            let gone: Vec<_> = gone.map(|(address, _)| *address).collect();
+            gone.into_iter().for_each(|address| torrent.forget(address));
         }
         let before = self.peers;
         self.peers = self.by_hash.values().map(|t| t.peers.len()).sum();

@@ -12,6 +12,7 @@ fn tracker() -> Tracker {
     let unreadable = tracker.configure(TrackerConfig {
         interval_seconds: 10,
         seeds: vec![SEED.parse().unwrap()],
+        racks: vec!["10.8.0.0/16".parse().unwrap()],
         torrents: vec![
             TrackedTorrent { info_hash: HASH.to_string(), name: "debian".into() },
             TrackedTorrent { info_hash: "xyz".into(), name: "broken".into() },
@@ -147,7 +148,7 @@ fn wishes_are_bounded() {
         id.0[18..].copy_from_slice(&u16::to_be_bytes(port));
         announce(&mut t, now, node(1), Announce { port, peer_id: id, ..told(1, 1, Event::Started) });
     }
-    for (want, got) in [(None, 50), (Some(0), 0), (Some(1), 1), (Some(7), 7), (Some(100_000), MAX_PEERS)] {
+    for (want, got) in [(Some(0), 0), (Some(1), 1), (Some(7), 7), (None, 41), (Some(100_000), 41)] {
         let answer = announce(&mut t, now, node(2), Announce { want, ..told(2, 1, Event::None) });
         assert_eq!(peers(&answer).len(), got, "{want:?}");
         let mut out = vec![];
@@ -168,7 +169,47 @@ fn one_address_cannot_take_everything() {
         refused += usize::from(matches!(answer, Response::Error { .. }));
     }
     assert_eq!((refused, t.torrents.peers()), (1100 - 1024, 1024));
-    assert_eq!(peers(&announce(&mut t, now, node(2), told(2, 1, Event::Started))).len(), 50);
+    assert_eq!(peers(&announce(&mut t, now, node(2), told(2, 1, Event::Started))).len(), 26);
+}
+
+fn interval(response: &Response) -> u32 {
+    let Response::Announce { interval_s, .. } = response else { panic!("{response:?}") };
+    *interval_s
+}
+
+/// Who waits is dialled by those who come, and need not come back early; the last ones of a large room do.
+#[test]
+fn only_who_is_short_of_links_is_asked_to_come_back_soon() {
+    let (mut t, now) = (tracker(), Time(1));
+    for n in 1..=51 {
+        assert_eq!(interval(&announce(&mut t, now, node(n), told(n, 1, Event::Started))), 10, "{n}");
+    }
+    let first = announce(&mut t, now, node(52), told(52, 1, Event::Started));
+    assert_eq!((interval(&first), peers(&first).len()), (2, 26));
+    let second = announce(&mut t, now, node(52), told(52, 1, Event::None));
+    assert_eq!((interval(&second), peers(&second).len()), (10, 41));
+    let done = announce(&mut t, now, node(53), told(53, 0, Event::Completed));
+    assert_eq!(interval(&done), 10);
+}
+
+#[test]
+fn racks_are_the_configurations_networks_or_the_addresses_own() {
+    let (mut t, now) = (tracker(), Time(1));
+    let racks: Vec<_> = ["10.8.0.1", "10.8.255.1", "10.9.0.1", "10.9.1.1", "10.9.1.200"]
+        .map(|a| t.rack(a.parse().unwrap()))
+        .to_vec();
+    assert!(racks[0] == racks[1] && racks[3] == racks[4]);
+    assert!(racks[1] != racks[2] && racks[2] != racks[3]);
+    // Two rooms of forty: a newcomer is told of its own, and of a few elsewhere at most.
+    let mut crossing = 0;
+    for n in 0..80 {
+        let from = SocketAddrV4::new([10, 8 + n % 2, 0, n].into(), 40000);
+        let answer = announce(&mut t, now, from, told(n, 1, Event::Started));
+        let Response::Announce { peers, .. } = answer else { panic!() };
+        assert_eq!(peers[0], SEED.parse().unwrap());
+        crossing += peers[1..].iter().filter(|p| p.ip().octets()[1] != from.ip().octets()[1]).count();
+    }
+    assert!((3..=12).contains(&crossing), "{crossing}");
 }
 
 #[test]
