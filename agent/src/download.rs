@@ -122,6 +122,8 @@ impl Download {
             own,
             max_peers: None,
         })?;
+        // A master that is gone takes its tracker along: the others are on the same wire.
+        driver.find_locally(torrent, order.address);
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
         let thread = std::thread::Builder::new()

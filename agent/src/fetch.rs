@@ -166,9 +166,9 @@ fn add(
 ) -> Result<TorrentId, String> {
     let trackers =
         if options.trackers.is_empty() { places::trackers(metainfo) } else { options.trackers.clone() };
-    if trackers.is_empty() && options.peers.is_empty() && have != Have::All {
+    if trackers.is_empty() && options.peers.is_empty() && have != Have::All && metainfo.private {
         return Err(format!(
-            "{}: names no tracker of the form udp://ADDRESS:PORT; give --tracker or --peer",
+            "{}: is private and names no tracker of the form udp://ADDRESS:PORT; give --tracker or --peer",
             options.torrent.display()
         ));
     }
@@ -183,7 +183,11 @@ fn add(
         own: own.filter(|a| *a.ip() != Ipv4Addr::UNSPECIFIED),
         max_peers: None,
     };
-    driver.add(torrent).map_err(|e| e.to_string())
+    let id = driver.add(torrent).map_err(|e| e.to_string())?;
+    if !metainfo.private {
+        driver.find_locally(id, *options.listen.ip());
+    }
+    Ok(id)
 }
 
 fn download(

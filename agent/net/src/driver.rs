@@ -12,6 +12,7 @@ mod strangers;
 mod outputs;
 mod chores;
 mod trackers;
+mod local;
 
 pub use accept::listen;
 pub use limits::{BACKLOG, MAX_LINKS};
@@ -23,6 +24,7 @@ use boottorrent_swarm::{InfoHash, PeerId, Time};
 use clock::Clock;
 use limits::{MAX_EVENTS, POLL_TURN, READ_BUFFER};
 use link::Link;
+use local::LocalSockets;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -114,6 +116,8 @@ struct Seat {
     trackers: Trackers,
     links: usize,
     retiring: bool,
+    /// Peers may be looked for on the local network.
+    local: bool,
 }
 
 /// What an epoll entry stands for: the kind above, the number below.
@@ -121,6 +125,7 @@ const LINK: u64 = 0;
 const LISTENER: u64 = 1 << 32;
 const TRACKER: u64 = 2 << 32;
 const HASHER: u64 = 3 << 32;
+const LOCAL: u64 = 4 << 32;
 
 /// The loop.
 pub struct Driver {
@@ -128,6 +133,8 @@ pub struct Driver {
     epoll: Epoll,
     listeners: accept::Listeners,
     tracker_socket: TrackerSocket,
+    /// Opened by the first torrent that may be looked for on the local network.
+    local: Option<LocalSockets>,
     hasher: Hasher,
     links: HashMap<Conn, Link>,
     seats: BTreeMap<u32, Seat>,
@@ -171,6 +178,7 @@ impl Driver {
             epoll,
             listeners,
             tracker_socket,
+            local: None,
             hasher,
             links: HashMap::new(),
             seats: BTreeMap::new(),
@@ -220,6 +228,7 @@ impl Driver {
             trackers,
             links: 0,
             retiring: false,
+            local: false,
         };
         let id = self.next_seat;
         self.next_seat += 1;
@@ -278,6 +287,7 @@ impl Driver {
                 LISTENER => self.accept(number as usize, now),
                 TRACKER => self.tracker_answers(now),
                 HASHER => self.verdicts(now),
+                LOCAL => self.local_announces(now),
                 _ => self.link_ready(number, event.events(), now),
             }
         }

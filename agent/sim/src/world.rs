@@ -327,6 +327,8 @@ impl<'p> World<'p> {
                 self.announced.insert(n);
                 self.at(self.now + self.plan.latency * 4, Event::Peers(n));
             }
+            // The model has a tracker, and nothing that a datagram to all would reach.
+            Output::AnnounceLocal => {}
             Output::Complete => self.nodes[n].finished = Some(self.now),
         }
     }

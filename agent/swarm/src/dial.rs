@@ -74,6 +74,16 @@ impl Book {
         Some(addr)
     }
 
+    /// Takes this address for dialling, if it may be dialled now.
+    pub(crate) fn begin(&mut self, now: Time, addr: SocketAddrV4) -> bool {
+        let due = |e: &Entry| matches!(e.state, State::Idle { next } if next <= now);
+        let may = self.entries.get(&addr).is_some_and(due);
+        if may {
+            self.set(addr, State::Dialling);
+        }
+        may
+    }
+
     fn set(&mut self, addr: SocketAddrV4, state: State) {
         if let Some(entry) = self.entries.get_mut(&addr)
             && entry.state != State::Left

@@ -23,6 +23,7 @@ pub mod bitfield;
 pub mod wire;
 pub mod announce;
 pub mod graph;
+pub mod local;
 mod limits;
 mod pieces;
 mod peers;

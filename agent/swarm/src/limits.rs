@@ -85,6 +85,12 @@ pub(crate) const ANNOUNCE_RETRY: Duration = Duration::from_secs(1);
 pub(crate) const FEW_PEERS: usize = 4;
 /// The longest interval that we believe a tracker: a boot is shorter than internet trackers' half hours.
 pub(crate) const ANNOUNCE_MAX: Duration = Duration::from_secs(120);
+/// A tracker that has not answered for this long counts as gone: no wait of a booting node is longer.
+pub(crate) const TRACKER_GONE: Duration = Duration::from_secs(1);
+/// Local announces are at least this far apart (BEP 14: at most one a minute).
+pub(crate) const LOCAL_INTERVAL: Duration = Duration::from_secs(60);
+/// Addresses beyond which none is learned from local announces: anybody can forge those, and the tracker's must have room.
+pub(crate) const LOCAL_KNOWN: usize = MAX_KNOWN / 2;
 /// Timers are looked at this often while blocks are owed, a tenth of the shortest deadline.
 pub(crate) const CHORES_BUSY: Duration = Duration::from_millis(100);
 /// And this often otherwise.

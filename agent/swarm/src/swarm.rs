@@ -36,6 +36,8 @@ pub struct Swarm {
     uploads: Uploads,
     book: Book,
     tracker: Tracker,
+    /// When a local announce (BEP 14) may be sent; none: never.
+    local_at: Option<Time>,
     departed: Vec<PeerStat>,
     pieces_failed: u32,
     stopped: bool,
@@ -75,6 +77,7 @@ impl Swarm {
             uploads: Uploads::new(geometry, config.limits.active_uploads),
             book,
             tracker: Tracker::new(now),
+            local_at: None,
             departed: Vec::new(),
             pieces_failed: 0,
             stopped: false,
@@ -104,10 +107,16 @@ impl Swarm {
             Input::Verified { piece, ok } => self.verified(piece, ok),
             Input::Peers { peers, interval_s } => self.told_peers(peers, interval_s),
             Input::AnnounceFailed => self.announce_failed(),
+            Input::Local { peer } => self.told_local(peer),
             Input::Tick => {}
             Input::Stop => self.stop(),
         }
         self.timers();
+    }
+
+    /// Looks for peers on the local network, too, from now on and while no tracker answers.
+    pub fn find_locally(&mut self) {
+        self.local_at.get_or_insert(self.now);
     }
 
     /// The next thing to do; ask until `None` after each round of inputs.

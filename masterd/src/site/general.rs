@@ -145,12 +145,26 @@ pub(crate) fn read_services(root: &Section<'_>) -> Services {
             section.findings().add(place, what, format!("write another one; the default is {default}"));
         }
         section.finish();
-        (on, port.map_or(default, |p| p.value))
+        let given = port.as_ref().map(|p| p.place.clone());
+        (on, port.map_or(default, |p| p.value), given)
     };
     // Firmware and nodes ask these three where the standards put them.
     let fixed = [(DHCP_PORT, "DHCP"), (TFTP_PORT, "TFTP"), (LOG_PORT, "the nodes' records")];
-    let (tracker, tracker_port) = with_port("tracker", TRACKER_PORT, &fixed);
-    let (seed, seed_port) = with_port("seed", SEED_PORT, &[]);
+    let (tracker, tracker_port, tracker_given) = with_port("tracker", TRACKER_PORT, &fixed);
+    let (seed, seed_port, seed_given) = with_port("seed", SEED_PORT, &[]);
+    // The tracker answers HTTP on the TCP port of its number. The defaults differ, so one of them is given.
+    if tracker
+        && seed
+        && tracker_port == seed_port
+        && let Some(place) = seed_given.or(tracker_given)
+    {
+        let what = format!("TCP port {seed_port} would be both the tracker's and the seed's");
+        root.findings().add(
+            &place,
+            what,
+            format!("write another one; the defaults are {TRACKER_PORT} and {SEED_PORT}"),
+        );
+    }
     Services {
         tftp: switch("tftp"),
         log: switch("log"),

@@ -1,10 +1,11 @@
-//! The tracker as its clients see it: datagrams of the test's own, and two libtorrent sessions that know nothing of one
-//! another but what it tells them.
+//! The tracker as its clients see it: datagrams of the test's own, and two libtorrent sessions or aria2s that know
+//! nothing of one another but what it tells them, over UDP and HTTP. And no tracker at all.
 
 use boottorrent_tests::clock::wait_for;
 use boottorrent_tests::lab::Lab;
 use boottorrent_tests::process::{Launch, Process};
 use boottorrent_tests::programs;
+use boottorrent_tests::torrent;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -171,4 +172,65 @@ fn libtorrent_sessions_find_one_another() {
     let mut leech =
         Launch::new(&python("leech", "leech"), lab.path("leech.log")).netns(&leech.netns).start().unwrap();
     leech.expect("COMPLETE True", Duration::from_secs(60)).unwrap();
+}
+
+/// aria2 without its DHT asks trackers over HTTP only, and dials nobody that no tracker names.
+#[test]
+fn aria2s_find_one_another_over_http() {
+    let lab = Lab::new().unwrap();
+    let hosts =
+        ["m", "a", "b"].map(|n| lab.network.host(n, &format!("10.0.0.{}/24", n.as_bytes()[0])).unwrap());
+    let [master, seed, leech] = hosts;
+    let folder = |name: &str| {
+        fs::create_dir_all(lab.path(name)).unwrap();
+        lab.path(name)
+    };
+    let torrent = torrent::make(&folder("theirs"), "image", 40, 1 << 16).unwrap();
+    let _tracker = start(&lab, "tracker.log", Some(&master.netns), "0.0.0.0:6969", &torrent.info_hash);
+    let aria2 = |name: &str, rest: &[&str]| {
+        let dir = format!("--dir={}", folder(name).display());
+        let mut argv =
+            vec!["aria2c", "--enable-dht=false", "--bt-enable-lpd=false", "--listen-port=6881", &dir];
+        argv.extend(["--bt-tracker=http://10.0.0.109:6969/announce", "--summary-interval=1"]);
+        argv.extend(rest);
+        let file = torrent.file.display().to_string();
+        argv.push(&file);
+        argv.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let argv = aria2("theirs", &["--check-integrity=true", "--seed-ratio=0"]);
+    let _seed = Launch::new(&argv, lab.path("seed.log")).netns(&seed.netns).start().unwrap();
+    wait_for("the seed's announce", SOON, || {
+        let state = fs::read_to_string(lab.path("run/tracker.json")).map_err(|e| e.to_string())?;
+        if state.contains("10.0.0.97:6881") { Ok(()) } else { Err(state) }
+    })
+    .unwrap();
+    let argv = aria2("got", &["--seed-time=0"]);
+    let mut leech = Launch::new(&argv, lab.path("leech.log")).netns(&leech.netns).start().unwrap();
+    leech.wait(Duration::from_secs(60)).unwrap();
+    assert!(fs::read(lab.path("got/image")).unwrap() == fs::read(&torrent.data).unwrap());
+    let page = master.run(&["curl", "-s", "http://10.0.0.109:6969/nothing"]).unwrap();
+    assert!(page.contains("BitTorrent tracker"), "{page}");
+}
+
+/// BEP 14: the needy one asks, and a complete one that has nothing to ask for answers.
+#[test]
+fn without_a_tracker_two_nodes_find_one_another() {
+    let lab = Lab::new().unwrap();
+    let [a, b] = ["a", "b"].map(|n| lab.network.host(n, &format!("10.0.0.{}/24", n.as_bytes()[0])).unwrap());
+    fs::create_dir_all(lab.path("theirs")).unwrap();
+    let torrent = torrent::make(&lab.path("theirs"), "image", 40, 1 << 16).unwrap();
+    let fetch = |to: &str, linger: &str, tracker: &[&str]| {
+        let to = lab.path(to).display().to_string();
+        let (agent, file) = (programs::agent().display().to_string(), torrent.file.display().to_string());
+        let mut argv = vec![agent, "fetch".into(), file, "--to".into(), to, "--linger".into(), linger.into()];
+        argv.extend(tracker.iter().map(|&a| a.to_owned()));
+        argv
+    };
+    let has = Launch::new(&fetch("theirs", "forever", &[]), lab.path("has.log")).netns(&a.netns);
+    let _has = has.start().unwrap();
+    // There is nobody at this address, not even somebody to say so.
+    let argv = fetch("got", "0", &["--tracker", "10.0.0.200:6969"]);
+    let mut wants = Launch::new(&argv, lab.path("wants.log")).netns(&b.netns).start().unwrap();
+    wants.wait(Duration::from_secs(30)).unwrap();
+    assert!(fs::read(lab.path("got/image")).unwrap() == fs::read(&torrent.data).unwrap());
 }

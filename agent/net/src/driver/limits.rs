@@ -40,6 +40,13 @@ pub(super) const TRACKER_DATAGRAM: usize = 8 * 1024;
 /// Datagrams read in one turn.
 pub(super) const TRACKER_TURN: usize = 64;
 
+/// A local announce: BEP 14 wants it below 1,400 bytes; longer ones are cut, and then none.
+pub(super) const LOCAL_DATAGRAM: usize = 1500;
+/// Of these read in one turn: a room that is switched on without a tracker comes within a second.
+pub(super) const LOCAL_TURN: usize = 64;
+/// Interfaces that they are sent by where none is named.
+pub(super) const MAX_INTERFACES: usize = 8;
+
 /// Events kept for an owner that does not ask for them; the oldest warnings go first.
 pub(super) const MAX_EVENTS: usize = 256;
 /// Descriptors told by one wait.

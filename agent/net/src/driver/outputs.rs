@@ -60,7 +60,11 @@ impl Driver {
                     port: self.listeners.port().unwrap_or(0),
                 };
                 seat.trackers.announce(now, announce);
+                if seat.trackers.is_empty() {
+                    seat.swarm.handle(now, Input::AnnounceFailed);
+                }
             }
+            Output::AnnounceLocal => self.announce_locally(torrent),
             Output::Complete => self.tell(Event::Complete(TorrentId(torrent))),
         }
     }

@@ -55,6 +55,10 @@ impl Trackers {
         Trackers { all: addresses.iter().take(MAX_TRACKERS).map(tracker).collect(), trouble: None }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.all.iter().any(|t| t.client.is_busy())
     }

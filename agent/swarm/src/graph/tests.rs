@@ -1,7 +1,7 @@
 use super::*;
 use alloc::collections::{BTreeSet, VecDeque};
 use core::net::Ipv4Addr;
-use std::format;
+use alloc::format;
 
 const WANT: usize = 200;
 

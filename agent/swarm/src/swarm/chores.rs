@@ -4,7 +4,8 @@ use super::{CloseReason, Conn, Output, Swarm};
 use crate::Time;
 use crate::announce::Event;
 use crate::limits::{
-    ANNOUNCE_MAX, ANNOUNCE_RETRY, CHORES_BUSY, CHORES_IDLE, FEW_PEERS, IDLE, KEEP_ALIVE, MAX_DIALS, SILENT,
+    ANNOUNCE_MAX, ANNOUNCE_RETRY, CHORES_BUSY, CHORES_IDLE, FEW_PEERS, IDLE, KEEP_ALIVE, LOCAL_INTERVAL,
+    LOCAL_KNOWN, MAX_DIALS, SILENT, TRACKER_GONE,
 };
 use crate::wire::OwnedMessage;
 use alloc::vec::Vec;
@@ -19,11 +20,22 @@ pub(super) struct Tracker {
     asked: Time,
     /// An answer is awaited.
     busy: bool,
+    /// Since when none has come.
+    silent_since: Option<Time>,
+    /// There is no tracker that answers.
+    failed: bool,
 }
 
 impl Tracker {
     pub(super) fn new(now: Time) -> Tracker {
-        Tracker { interval: ANNOUNCE_MAX, next: now, asked: now, busy: false }
+        Tracker {
+            interval: ANNOUNCE_MAX,
+            next: now,
+            asked: now,
+            busy: false,
+            silent_since: None,
+            failed: false,
+        }
     }
 }
 
@@ -47,6 +59,7 @@ impl Swarm {
             self.chores_at = self.now + wait;
             self.look_at_links();
             self.reannounce();
+            self.announce_local();
             self.dial();
         }
     }
@@ -91,6 +104,8 @@ impl Swarm {
             self.tracker.interval = Duration::from_secs(u64::from(interval_s)).min(ANNOUNCE_MAX);
             self.tracker.next = self.now + self.tracker.interval;
             self.tracker.busy = false;
+            self.tracker.failed = false;
+            self.tracker.silent_since = None;
         }
         for addr in peers.iter().filter(|a| Some(**a) != self.config.own && a.port() != 0) {
             self.book.learn(self.now, *addr, false);
@@ -100,7 +115,32 @@ impl Swarm {
 
     pub(super) fn announce_failed(&mut self) {
         self.tracker.busy = false;
+        self.tracker.failed = true;
         self.tracker.next = self.now + ANNOUNCE_RETRY;
+        self.announce_local();
+    }
+
+    /// Who looks for others dials nobody that it does not know, so those who hear it dial, the complete ones, too.
+    pub(super) fn told_local(&mut self, peer: SocketAddrV4) {
+        if self.stopped || self.config.own == Some(peer) || self.book.len() >= LOCAL_KNOWN {
+            return;
+        }
+        self.book.learn(self.now, peer, false);
+        let room = self.peers.len() + self.book.dialling() < self.config.target as usize;
+        if room && self.book.begin(self.now, peer) {
+            self.push(Output::Dial { peer });
+        }
+    }
+
+    /// Only who needs something and has no tracker to ask: the others hear it.
+    fn announce_local(&mut self) {
+        let silent = self.tracker.silent_since.is_some_and(|t| self.now.since(t) >= TRACKER_GONE);
+        let gone = self.tracker.failed || silent;
+        let needy = gone && !self.stopped && !self.pieces.is_complete();
+        if needy && self.local_at.is_some_and(|at| at <= self.now) {
+            self.local_at = Some(self.now + LOCAL_INTERVAL);
+            self.push(Output::AnnounceLocal);
+        }
     }
 
     fn reannounce(&mut self) {
@@ -115,6 +155,7 @@ impl Swarm {
     pub(super) fn announce(&mut self, event: Event) {
         self.tracker.busy = true;
         self.tracker.asked = self.now;
+        self.tracker.silent_since.get_or_insert(self.now);
         let left = self.pieces.left();
         let (mut uploaded, mut downloaded) = (0, 0);
         for stat in self.peer_stats() {

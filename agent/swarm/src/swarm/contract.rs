@@ -128,7 +128,12 @@ pub enum Input<'a> {
         peers: &'a [SocketAddrV4],
         interval_s: u32,
     },
+    /// No tracker answers, or there is none.
     AnnounceFailed,
+    /// A peer on the local network looks for others (BEP 14).
+    Local {
+        peer: SocketAddrV4,
+    },
     /// `wake_at` has come.
     Tick,
     /// Say goodbye: every link is closed and the tracker told.
@@ -168,6 +173,8 @@ pub enum Output {
         uploaded: u64,
         downloaded: u64,
     },
+    /// Look for peers on the local network (BEP 14).
+    AnnounceLocal,
     /// The last piece is verified (not told where all was there from the start).
     Complete,
 }

@@ -515,6 +515,49 @@ fn silence_and_half_handshakes_end() {
 }
 
 #[test]
+fn without_a_tracker_the_local_network_is_asked_once_a_minute() {
+    let said = |outputs: &[Output]| outputs.iter().filter(|o| **o == Output::AnnounceLocal).count();
+    let mut b = Bench::new(Have::None);
+    b.swarm.find_locally();
+    assert_eq!(said(&b.wait(900)), 0, "the tracker has its second");
+    assert_eq!((said(&b.wait(300)), said(&b.wait(58_000)), said(&b.wait(2_000))), (1, 0, 1));
+    // An answer ends it; a later failure asks at once, if the minute is over.
+    b.input(Input::Peers { peers: &[], interval_s: 10 });
+    b.out();
+    let asked: usize = (0..150)
+        .map(|_| {
+            let said = said(&b.wait(500));
+            b.input(Input::Peers { peers: &[], interval_s: 10 });
+            said
+        })
+        .sum();
+    assert_eq!(asked, 0);
+    b.input(Input::AnnounceFailed);
+    assert_eq!(said(&b.out()), 1);
+    let mut quiet = Bench::new(Have::None);
+    quiet.input(Input::AnnounceFailed);
+    assert_eq!(said(&quiet.wait(100_000)), 0, "nobody has allowed it");
+    let mut complete = Bench::new(Have::All);
+    complete.swarm.find_locally();
+    complete.input(Input::AnnounceFailed);
+    assert_eq!(said(&complete.wait(100_000)), 0, "the complete wait to be asked");
+    complete.input(Input::Local { peer: addr(9) }).input(Input::Local { peer: addr(9) });
+    assert_eq!(complete.out().iter().filter(|o| **o == Output::Dial { peer: addr(9) }).count(), 1);
+}
+
+#[test]
+fn forged_local_announces_leave_room_for_the_trackers() {
+    let mut b = Bench::new(Have::None);
+    for n in 0..1000u16 {
+        b.input(Input::Local { peer: SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 1000 + n) });
+    }
+    assert_eq!(b.swarm.progress().peers_known, 300);
+    assert!(b.out().iter().filter(|o| matches!(o, Output::Dial { .. })).count() <= 50);
+    b.input(Input::Peers { peers: &[addr(1)], interval_s: 10 });
+    assert_eq!(b.swarm.progress().peers_known, 301);
+}
+
+#[test]
 fn stop_says_goodbye() {
     let mut b = Bench::new(Have::None);
     b.link(1, true);
