@@ -1,7 +1,7 @@
 use super::*;
 use alloc::collections::{BTreeSet, VecDeque};
-use core::net::Ipv4Addr;
 use alloc::format;
+use core::net::Ipv4Addr;
 
 const WANT: usize = 200;
 
