@@ -7,19 +7,45 @@ mod answer;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 
 use boottorrent_swarm::Time;
 use nix::poll::PollFd;
 
-use super::core::Tracker;
-use super::limits::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_OF_ONE_ADDRESS};
+use super::core::{Oddity, Tracker};
+use super::limits::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_OF_ONE_ADDRESS, HTTP_REQUEST_BYTES};
 use crate::service::Warnings;
 use connection::{Connection, Turn};
+use request::{Refusal, Request};
 
 /// Accepted in one turn, so that a flood of them does not keep datagrams waiting.
 const ACCEPT_TURN: usize = 64;
+
+/// What an exchange was odd for: its kind and detail.
+type Odd = (&'static str, Option<Oddity>);
+
+/// The answer to what a client has sent so far; `None` where the request goes on.
+pub(super) fn exchange(
+    now: Time,
+    from: Ipv4Addr,
+    input: &[u8],
+    tracker: &mut Tracker,
+) -> Option<(Vec<u8>, Option<Odd>)> {
+    let request = match Request::parse(input) {
+        Ok(None) if input.len() < HTTP_REQUEST_BYTES => return None,
+        Ok(None) => Err(Refusal::TooLong),
+        Ok(Some(request)) => Ok(request),
+        Err(refusal) => Err(refusal),
+    };
+    Some(match request {
+        Ok(request) => {
+            let (output, odd) = answer::answer(now, from, &request, tracker);
+            (output, odd.map(|odd| (odd.kind(), Some(odd))))
+        }
+        Err(refusal) => (answer::refusal(&refusal), Some((refusal.kind(), None))),
+    })
+}
 
 /// The listeners and their connections, by age.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! The tracker's core for the fuzz targets (tests/fuzz): a datagram in, the answer out. Opens nothing; no program uses it.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use boottorrent_swarm::Time;
 
 use super::config::TrackerConfig;
 use super::core::Tracker;
+use super::http;
 
 /// A tracker without its socket.
 #[derive(Debug)]
@@ -26,6 +27,11 @@ impl Probe {
         let mut out = Vec::new();
         let odd = self.tracker.handle(now, from, datagram, &mut out).is_err();
         (out, odd)
+    }
+
+    /// The answer to an HTTP request; none where it goes on.
+    pub fn http(&mut self, now: Time, from: Ipv4Addr, input: &[u8]) -> Option<Vec<u8>> {
+        http::exchange(now, from, input, &mut self.tracker).map(|(answer, _)| answer)
     }
 
     pub fn expire(&mut self, now: Time) {

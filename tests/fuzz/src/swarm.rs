@@ -270,7 +270,7 @@ impl World {
                 assert!(self.swarm.is_complete() && !self.completed, "complete, again or too early");
                 self.completed = true;
             }
-            Output::Announce { .. } => {}
+            Output::Announce { .. } | Output::AnnounceLocal => {}
         }
     }
 

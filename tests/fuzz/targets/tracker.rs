@@ -15,7 +15,8 @@ const SEED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 6881);
 
 fn config() -> TrackerConfig {
     let torrent = |n: u8| TrackedTorrent { info_hash: InfoHash([n; 20]).to_string(), name: format!("os{n}") };
-    TrackerConfig { interval_seconds: 10, seeds: vec![SEED], torrents: vec![torrent(1), torrent(2)] }
+    let torrents = vec![torrent(1), torrent(2)];
+    TrackerConfig { interval_seconds: 10, seeds: vec![SEED], racks: Vec::new(), torrents }
 }
 
 fn announce(script: &mut Script<'_>, connection: u64) -> Option<Request> {
@@ -56,6 +57,10 @@ fn run(mut script: Script<'_>) -> Option<()> {
                 packet.iter_mut().zip(id).for_each(|(to, from)| *to = from);
             }
         }
+        // The same bytes as HTTP, which has to be told apart from what goes on.
+        if let Some(answer) = probe.http(now, *from.ip(), &packet) {
+            assert!(answer.starts_with(b"HTTP/1.1 "));
+        }
         let (answer, odd) = probe.datagram(now, from, &packet);
         check(&packet, &answer, odd, from);
         if let Some(Response::Connect { connection: id, .. }) = Response::parse(&answer) {
@@ -83,8 +88,8 @@ fn check(packet: &[u8], answer: &[u8], odd: bool, from: SocketAddrV4) {
             assert!(odd && answer.len() <= 98, "{} bytes of an error", answer.len())
         }
         (Response::Announce { peers, interval_s, .. }, Request::Announce { announce, .. }) => {
-            let wanted = announce.want.map_or(50, |n| n as usize).min(MAX_PEERS);
-            assert!(peers.len() <= wanted && *interval_s == 10);
+            let wanted = announce.want.map_or(MAX_PEERS, |n| n as usize).min(MAX_PEERS);
+            assert!(peers.len() <= wanted && [2, 10].contains(interval_s));
             assert!(!peers.contains(&SocketAddrV4::new(*from.ip(), announce.port)), "told of itself");
             let mut unique = peers.clone();
             unique.sort();
@@ -107,6 +112,9 @@ fn talk() -> Vec<u8> {
     Request::Scrape { connection: 0, transaction: 9, hashes: vec![InfoHash([1; 20])] }.emit(&mut scrape);
     out.push(3);
     out.extend_from_slice(&framed(&scrape));
+    let get = format!("GET /announce?info_hash={0}&peer_id={0}&port=9 HTTP/1.1\r\n\r\n", "%01".repeat(20));
+    out.push(1);
+    out.extend_from_slice(&framed(get.as_bytes()));
     out.extend_from_slice(&[0x92, 1, 0, 0x1a, 0xe1, 0x02]);
     out
 }

@@ -8,8 +8,6 @@ use std::os::fd::AsFd;
 use boottorrent_swarm::Time;
 use nix::poll::{PollFd, PollFlags};
 
-use super::answer;
-use super::request::{Refusal, Request};
 use crate::service::Warnings;
 use crate::tracker::core::Tracker;
 use crate::tracker::limits::{HTTP_EXCHANGE, HTTP_REQUEST_BYTES};
@@ -60,25 +58,14 @@ impl Connection {
                 // It has gone without a request, or half of one: nobody is there to be answered.
                 Err(_) => return Turn::Ended,
             }
-            match Request::parse(&self.input) {
-                Ok(None) if self.input.len() < HTTP_REQUEST_BYTES => return Turn::Waits,
-                Ok(None) => self.refuse(now, &Refusal::TooLong, warnings),
-                Err(refusal) => self.refuse(now, &refusal, warnings),
-                Ok(Some(request)) => {
-                    let (output, odd) = answer::answer(now, *self.from.ip(), &request, tracker);
-                    self.output = output;
-                    if let Some(odd) = odd {
-                        warnings.warn(now, odd.kind(), odd.detail(self.from));
-                    }
-                }
+            let exchanged = super::exchange(now, *self.from.ip(), &self.input, tracker);
+            let Some((output, odd)) = exchanged else { return Turn::Waits };
+            self.output = output;
+            if let Some((kind, odd)) = odd {
+                warnings.warn(now, kind, odd.map_or(self.from.to_string(), |odd| odd.detail(self.from)));
             }
         }
         self.write()
-    }
-
-    fn refuse(&mut self, now: Time, refusal: &Refusal, warnings: &mut Warnings) {
-        warnings.warn(now, refusal.kind(), self.from);
-        self.output = answer::refusal(refusal);
     }
 
     /// Whether anything came; an error is the end of the connection.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tracker::config::{TrackedTorrent, TrackerConfig};
-use crate::tracker::limits::{HTTP_EXCHANGE, HTTP_REQUEST_BYTES};
+use crate::tracker::limits::HTTP_EXCHANGE;
 use boottorrent_swarm::InfoHash;
 use boottorrent_swarm::bencode;
 use std::io::{Read, Write};
