@@ -58,7 +58,7 @@ impl std::error::Error for Error {}
 pub(crate) fn choose(boot: &mut Boot, catalog: &Catalog) -> Result<(Image, String), Error> {
     let (name, by) = match wanted(boot) {
         Some(wanted) => wanted,
-        None => (at_the_menu(boot, catalog)?, "chosen at the menu".to_owned()),
+        None => at_the_menu(boot, catalog)?,
     };
     let image = find(catalog, &name, &by)?;
     remember(&image.name, 0);
@@ -116,7 +116,7 @@ fn parse_remembered(text: &str) -> Option<(String, u32)> {
     Some((lines.next()?.to_owned(), lines.next()?.parse().ok()?))
 }
 
-fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<String, Error> {
+fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), Error> {
     let titles = catalog.images.iter().map(|image| image.title.clone()).collect();
     let default =
         catalog.default.as_ref().and_then(|name| catalog.images.iter().position(|i| i.name == *name));
@@ -129,9 +129,10 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<String, Error> {
     loop {
         match menu.outcome(clock::now()) {
             Outcome::Start(at) => {
+                let by = if menu.is_counting() { "the default, nobody chose" } else { "chosen at the menu" };
                 let image = catalog.images.get(at);
                 return image
-                    .map(|image| image.name.clone())
+                    .map(|image| (image.name.clone(), by.to_owned()))
                     .ok_or_else(|| Error::Empty { site: catalog.site.clone() });
             }
             Outcome::Off(Off::Power) => switch_off(&boot.report, Off::Power, "asked for at the menu"),

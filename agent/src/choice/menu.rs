@@ -80,6 +80,11 @@ impl Menu {
         }
     }
 
+    /// No key has stopped the countdown, if there was one.
+    pub(super) fn is_counting(&self) -> bool {
+        self.starts_at.is_some()
+    }
+
     pub(super) fn lines(&self) -> String {
         let mut text = String::new();
         for (at, title) in self.titles.iter().enumerate() {
@@ -110,6 +115,9 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(menu.outcome(SECOND * 11), Outcome::Start(1));
+        assert!(menu.is_counting(), "nobody chose");
+        menu.press(Key::Enter);
+        assert!(!menu.is_counting() && menu.outcome(SECOND * 12) == Outcome::Start(1), "somebody did");
     }
 
     #[test]
