@@ -1,5 +1,5 @@
 //! Cleans up after runs that were killed: namespaces, mounts, control groups and folders whose name carries a dead pid.
-//! Never touches what belongs to a living run, and never ends a process.
+//! Never touches what belongs to a living run, and ends only what lives in a dead run's own control group.
 
 use crate::clock::wait_for;
 use crate::process::{self, read_text, run};
@@ -39,28 +39,22 @@ pub fn leftovers() {
 
 /// Ends and removes all that this process made: for an end that runs no destructors.
 pub fn own() {
-    let is_own = |name: &str| owner(name) == Some(std::process::id());
     process::kill_all();
-    // A control group can only go once the last process of a container is gone.
-    let _ = wait_for("the end of the lab's processes", LAST_PROCESSES, || {
-        remove(&is_own);
-        let groups: Vec<String> = hierarchies().iter().flat_map(|path| names(path)).collect();
-        if groups.iter().any(|name| is_own(name)) { Err(String::new()) } else { Ok(()) }
-    });
+    remove(&|name| owner(name) == Some(std::process::id()));
 }
 
 fn remove(condemned: &dyn Fn(&str) -> bool) {
+    for hierarchy in hierarchies() {
+        for name in names(&hierarchy).iter().filter(|name| condemned(name)) {
+            remove_group(&hierarchy.join(name));
+        }
+    }
     let mounts = read_text(Path::new("/proc/self/mounts"));
     let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1));
     let mut ours: Vec<&str> = targets.filter(|path| run_of(path).is_some_and(condemned)).collect();
     ours.reverse(); // the youngest first: it may stand on an older one
     for target in ours {
         let _ = run(&["umount", "-l", target]);
-    }
-    for hierarchy in hierarchies() {
-        for name in names(&hierarchy).iter().filter(|name| condemned(name)) {
-            remove_group(&hierarchy.join(name));
-        }
     }
     for name in names(Path::new("/run/netns")).iter().filter(|name| condemned(name)) {
         let _ = run(&["ip", "netns", "del", name]);
@@ -80,11 +74,21 @@ fn names(folder: &Path) -> Vec<String> {
     entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Control groups go leaf first, and only by rmdir.
+/// Ends what lives in a lab's control group (a container whose starter was killed lives on there) and removes it.
 pub(crate) fn remove_group(group: &Path) {
+    // Gone, or of the older hierarchy, which has no such file and the same processes: either way not an error here.
+    let _ = std::fs::write(group.join("cgroup.kill"), "1");
+    let _ = wait_for("the end of a control group's processes", LAST_PROCESSES, || {
+        remove_leaves(group);
+        if group.exists() { Err(String::new()) } else { Ok(()) }
+    });
+}
+
+/// Control groups go leaf first, and only by rmdir.
+fn remove_leaves(group: &Path) {
     let Ok(entries) = std::fs::read_dir(group) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove_group(&entry.path());
+        remove_leaves(&entry.path());
     }
     let _ = std::fs::remove_dir(group);
 }

@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         Ok(None) => println!("{HELP}"),
         Ok(Some(wish)) => {
             if let Err(error) = answer(&wish) {
+                interrupt::finish_cleaning_up();
                 eprintln!("boottorrent-bench: {error}");
                 return ExitCode::FAILURE;
             }

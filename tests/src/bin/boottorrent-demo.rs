@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Ok(Wish::Sweep) => sweep::leftovers(),
         Ok(Wish::Show(plan)) => {
             if let Err(error) = interrupt::clean_up_on_signals().and_then(|()| demo::run(&plan)) {
+                interrupt::finish_cleaning_up();
                 eprintln!("boottorrent-demo: {error}");
                 return ExitCode::FAILURE;
             }
