@@ -3,9 +3,10 @@
 
 mod plan;
 mod network;
+mod agenda;
 mod world;
 
-pub use plan::{Fault, FaultKind, Plan, Report};
+pub use plan::{Fault, FaultKind, Plan, Racks, Report};
 
 /// Runs a plan until every node that is alive is complete, or until the plan's limit.
 #[must_use]
