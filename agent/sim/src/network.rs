@@ -119,7 +119,7 @@ impl Network {
     }
 
     /// Payload that each rack has taken in from outside.
-    pub(crate) fn into_racks(&self) -> &[u64] {
+    pub(crate) fn rack_intake(&self) -> &[u64] {
         &self.into_racks
     }
 

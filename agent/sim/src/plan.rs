@@ -97,8 +97,8 @@ impl Plan {
     /// No schedule of whole pieces over equal links is faster: P - 1 + ceil(log2(N + 1)) piece times (Mundinger, Weber and
     /// Weiss 2008). The P - 1 are the source's own link, which must pass every piece once; the rest is what the last piece
     /// needs to double itself to everybody. A piece time is that of its bytes with their headers: a copy by plain HTTP pays
-    /// for those, too, so a ratio to this bound is one to such a copy. Slow nodes and racks are bounds of their own, by
-    /// the bytes that their links must pass; the largest bound counts.
+    /// for those, too, so a ratio to this bound is one to such a copy. Slow nodes, late ones and racks are bounds of their own,
+    /// by the bytes that their links must pass; the largest bound counts.
     #[must_use]
     pub fn bound(&self) -> Duration {
         let pieces = self.total.div_ceil(u64::from(self.piece_length));
@@ -107,7 +107,8 @@ impl Plan {
         let source = rounds as f64 * f64::from(self.piece_length) * WIRE_COST / self.rate as f64;
         let slow = if self.slow.0 > 0 { copy(self.slow.1) } else { 0.0 };
         let racks = self.racks.map_or(0.0, |r| copy(r.uplink));
-        Duration::from_secs_f64(source.max(slow).max(racks))
+        let late = if self.late.0 > 0 { self.late.1.as_secs_f64() + copy(self.rate) } else { 0.0 };
+        Duration::from_secs_f64(source.max(slow).max(late).max(racks))
     }
 }
 

@@ -443,7 +443,7 @@ impl<'p> World<'p> {
         let total = self.plan.total as f64;
         self.report.master_copies /= total;
         self.report.rack_copies =
-            self.network.into_racks().iter().map(|b| *b as f64 / total).fold(0.0, f64::max);
+            self.network.rack_intake().iter().map(|b| *b as f64 / total).fold(0.0, f64::max);
         self.report.duplicates = twice as f64 / (twice + once).max(1) as f64;
         self.report.in_order = f64::from(ascending) / f64::from(pairs.max(1));
         self.report
