@@ -3,12 +3,9 @@
 
 mod plan;
 mod network;
-mod agenda;
 mod world;
-mod table;
 
-pub use plan::{Fault, FaultKind, Plan, Racks, Report};
-pub use table::table;
+pub use plan::{Fault, FaultKind, Plan, Report};
 
 /// Runs a plan until every node that is alive is complete, or until the plan's limit.
 #[must_use]

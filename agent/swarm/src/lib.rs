@@ -29,7 +29,6 @@ mod pieces;
 mod peers;
 mod dial;
 mod picker;
-mod meter;
 mod upload;
 pub mod swarm;
 

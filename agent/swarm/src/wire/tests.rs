@@ -15,8 +15,7 @@ fn open() -> Decoder {
 
 fn messages() -> Vec<Message<'static>> {
     let c = BlockClaim { index: 1, offset: 2 * BLOCK, length: BLOCK };
-    let hello =
-        ExtHandshake { reqq: Some(2000), port: Some(6881), upload_only: Some(true), control: Some(8) };
+    let hello = ExtHandshake { reqq: Some(2000), port: Some(6881), upload_only: Some(true) };
     alloc::vec![
         Message::KeepAlive,
         Message::Choke,
