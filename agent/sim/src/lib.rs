@@ -3,9 +3,12 @@
 
 mod plan;
 mod network;
+mod agenda;
 mod world;
+mod table;
 
-pub use plan::{Fault, FaultKind, Plan, Report};
+pub use plan::{Fault, FaultKind, Plan, Racks, Report};
+pub use table::table;
 
 /// Runs a plan until every node that is alive is complete, or until the plan's limit.
 #[must_use]

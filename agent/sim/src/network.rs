@@ -1,184 +1,265 @@
-//! Flows over up- and downlinks that share fairly. Decides when a block is through; knows no message.
+//! Blocks over ports that serve their flows in turn. Decides when a block is through; knows no message.
+//! A port passes one block of each waiting flow after another, and a flow has a window: that is max-min fairness up to
+//! a block, found without ever looking at more than the two flows that a block concerns.
 
-use boottorrent_swarm::Time;
 use boottorrent_swarm::metainfo::Block;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// One direction of one link.
 pub(crate) type Channel = u32;
 
 /// Bytes that a sender's socket takes before it is full: what `TCP_NOTSENT_LOWAT` leaves of a kernel's.
 pub(crate) const SEND_BUFFER: u32 = 64 * 1024;
+/// Blocks between the sender's card and the receiver: more than bandwidth x delay of a Gbit/s switch, and as deep as its
+/// buffer makes a congestion window.
+const WINDOW: u32 = 4;
 /// Ethernet, IP and TCP headers of a 1448-byte segment: 1514 on the wire.
-const WIRE_COST: f64 = 1514.0 / 1448.0;
-/// Rounds of sharing out what is left; more change rates by less than a percent.
-const ROUNDS: u32 = 5;
+pub(crate) const WIRE_COST: f64 = 1514.0 / 1448.0;
+
+/// A block on its way, and its bytes with all headers and the control messages that go with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cargo {
+    pub(crate) block: Block,
+    bytes: u32,
+}
+
+/// What the network has to be told when its time has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    /// The port has passed its block on.
+    Passed(u32),
+    /// A block's first byte is at a port.
+    Arrived(Channel, u8, Cargo),
+}
+
+/// What the network tells.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Tell it this, so many nanoseconds after the start.
+    At(u64, Step),
+    /// The first byte of a block is at its receiver.
+    Head(Channel, Block),
+    /// The last one is.
+    Through(Channel, Block),
+    /// The sender's queue has room again.
+    Drained(Channel),
+}
+
+#[derive(Debug)]
+struct Port {
+    picos_per_byte: u64,
+    serving: Option<(Channel, u8, Cargo)>,
+    /// Flows that wait for their turn.
+    ring: VecDeque<(Channel, u8)>,
+    dead: bool,
+}
+
+impl Port {
+    fn new(bytes_per_s: u64) -> Port {
+        let picos_per_byte = 1_000_000_000_000 / bytes_per_s.max(1);
+        Port { picos_per_byte, serving: None, ring: VecDeque::new(), dead: false }
+    }
+
+    fn nanos(&self, bytes: u32) -> u64 {
+        u64::from(bytes) * self.picos_per_byte / 1000
+    }
+}
+
+#[derive(Debug)]
+struct Hop {
+    port: u32,
+    queue: VecDeque<Cargo>,
+    /// It is in its port's ring.
+    listed: bool,
+}
 
 #[derive(Debug)]
 struct Flow {
-    from: usize,
-    to: usize,
-    queue: VecDeque<(Block, f64)>,
+    hops: Vec<Hop>,
+    is_open: bool,
+    /// Bytes in the sender's queue.
     queued: u32,
+    /// Blocks that have left the queue and are not through.
+    under_way: u32,
     /// Control bytes that travel with the next block.
     debt: u32,
-    /// Bytes of the head that are not through.
-    left: f64,
-    /// Bytes a second.
-    rate: f64,
 }
 
 /// All channels.
 #[derive(Debug)]
 pub(crate) struct Network {
-    up: Vec<f64>,
-    down: Vec<f64>,
-    flows: BTreeMap<Channel, Flow>,
-    /// Those with something to send.
-    busy: Vec<Channel>,
-    now: Time,
-    stale: bool,
-    next: Option<(Time, Channel)>,
+    nodes: u32,
+    nodes_per_rack: Option<u32>,
+    /// Uplinks of all nodes, downlinks of all nodes, then the racks' two each.
+    ports: Vec<Port>,
+    flows: Vec<Flow>,
+    pub(crate) notices: VecDeque<Notice>,
+    /// Bytes that racks have taken in through their downlinks, with headers.
+    into_racks: Vec<u64>,
 }
 
 impl Network {
-    pub(crate) fn new(rates: Vec<f64>) -> Network {
+    /// Node 0, the master, stands beside the racks; the others fill them in order.
+    pub(crate) fn new(rates: &[u64], racks: Option<(u32, u64)>) -> Network {
+        let nodes = rates.len() as u32;
+        let mut ports: Vec<Port> = rates.iter().chain(rates).map(|r| Port::new(*r)).collect();
+        let mut count = 0;
+        if let Some((per_rack, uplink)) = racks {
+            count = (nodes - 1).div_ceil(per_rack) as usize;
+            ports.extend((0..2 * count).map(|_| Port::new(uplink)));
+        }
         Network {
-            up: rates.clone(),
-            down: rates,
-            flows: BTreeMap::new(),
-            busy: Vec::new(),
-            now: Time(0),
-            stale: false,
-            next: None,
+            nodes,
+            nodes_per_rack: racks.map(|(n, _)| n),
+            ports,
+            flows: Vec::new(),
+            notices: VecDeque::new(),
+            into_racks: vec![0; count],
         }
     }
 
-    pub(crate) fn open(&mut self, channel: Channel, from: usize, to: usize) {
-        let flow = Flow { from, to, queue: VecDeque::new(), queued: 0, debt: 0, left: 0.0, rate: 0.0 };
-        self.flows.insert(channel, flow);
+    /// Payload that each rack has taken in from outside.
+    pub(crate) fn rack_intake(&self) -> &[u64] {
+        &self.into_racks
     }
 
-    pub(crate) fn close(&mut self, now: Time, channel: Channel) {
-        self.advance(now);
-        self.flows.remove(&channel);
-        self.busy.retain(|c| *c != channel);
-        self.stale = true;
+    fn rack(&self, node: usize) -> Option<u32> {
+        let per_rack = self.nodes_per_rack?;
+        (node as u32).checked_sub(1).map(|n| n / per_rack)
+    }
+
+    /// Opens the next channel; channels are numbered from 0.
+    pub(crate) fn open(&mut self, from: usize, to: usize) {
+        let mut path = vec![from as u32];
+        let (here, there) = (self.rack(from), self.rack(to));
+        if here != there {
+            path.extend(here.map(|r| 2 * self.nodes + 2 * r));
+            path.extend(there.map(|r| 2 * self.nodes + 2 * r + 1));
+        }
+        path.push(self.nodes + to as u32);
+        let hop = |port| Hop { port, queue: VecDeque::new(), listed: false };
+        let hops = path.into_iter().map(hop).collect();
+        self.flows.push(Flow { hops, is_open: true, queued: 0, under_way: 0, debt: 0 });
+    }
+
+    pub(crate) fn close(&mut self, channel: Channel) {
+        if let Some(flow) = self.flows.get_mut(channel as usize) {
+            flow.is_open = false;
+            flow.hops.iter_mut().for_each(|h| h.queue.clear());
+        }
+    }
+
+    /// Nothing comes through to this node any longer, and nothing tells its senders.
+    pub(crate) fn cut(&mut self, node: usize) {
+        self.ports[self.nodes as usize + node].dead = true;
     }
 
     /// Bytes that the channel takes now.
     pub(crate) fn room(&self, channel: Channel) -> u32 {
-        self.flows.get(&channel).map_or(0, |f| SEND_BUFFER.saturating_sub(f.queued))
+        self.flows.get(channel as usize).map_or(0, |f| SEND_BUFFER.saturating_sub(f.queued))
     }
 
     pub(crate) fn control(&mut self, channel: Channel, bytes: u32) {
-        if let Some(flow) = self.flows.get_mut(&channel) {
+        if let Some(flow) = self.flows.get_mut(channel as usize) {
             flow.debt += bytes;
         }
     }
 
-    /// Queues a block; true if it is the channel's head at once.
-    pub(crate) fn send(&mut self, now: Time, channel: Channel, block: Block) -> bool {
-        self.advance(now);
-        let Some(flow) = self.flows.get_mut(&channel) else { return false };
+    pub(crate) fn send(&mut self, now: u64, channel: Channel, block: Block) {
+        let Some(flow) = self.flows.get_mut(channel as usize).filter(|f| f.is_open) else { return };
         let bytes = f64::from(block.length + 13 + std::mem::take(&mut flow.debt)) * WIRE_COST;
-        flow.queue.push_back((block, bytes));
         flow.queued += block.length;
-        if flow.queue.len() > 1 {
-            return false;
-        }
-        flow.left = bytes;
-        self.busy.push(channel);
-        self.stale = true;
-        true
+        flow.hops[0].queue.push_back(Cargo { block, bytes: bytes.round() as u32 });
+        self.list(channel, 0, now);
     }
 
-    /// When the next block is through, and where.
-    pub(crate) fn next(&mut self) -> Option<(Time, Channel)> {
-        if self.stale {
-            self.share();
-            self.stale = false;
-            self.next = None;
-        }
-        if self.next.is_none() {
-            let through = |c: &Channel| {
-                let flow = &self.flows[c];
-                let micros = (flow.left / flow.rate * 1e6).ceil().max(0.0);
-                (Time(self.now.0 + micros as u64), *c)
-            };
-            self.next = self.busy.iter().map(through).min();
-        }
-        self.next
-    }
-
-    /// Takes the block that is through at the head, and says what its successor is.
-    pub(crate) fn take(&mut self, now: Time, channel: Channel) -> Option<(Block, Option<Block>)> {
-        self.advance(now);
-        let flow = self.flows.get_mut(&channel)?;
-        let (block, _) = flow.queue.pop_front()?;
-        flow.queued -= block.length;
-        let next = flow.queue.front().copied();
-        match next {
-            Some((_, bytes)) => flow.left = bytes,
-            None => {
-                self.busy.retain(|c| *c != channel);
-                self.stale = true;
+    pub(crate) fn step(&mut self, now: u64, step: Step) {
+        match step {
+            Step::Arrived(channel, hop, cargo) => self.arrive(now, channel, hop, cargo),
+            Step::Passed(port) => {
+                if let Some((channel, hop, cargo)) = self.ports[port as usize].serving.take() {
+                    self.passed(now, channel, hop, cargo);
+                }
+                self.start(port, now);
             }
         }
-        Some((block, next.map(|(b, _)| b)))
     }
 
-    fn advance(&mut self, now: Time) {
-        let seconds = now.since(self.now).as_secs_f64();
-        if seconds > 0.0 {
-            if self.stale {
-                self.share();
-                self.stale = false;
+    fn passed(&mut self, now: u64, channel: Channel, hop: u8, cargo: Cargo) {
+        let flow = &mut self.flows[channel as usize];
+        if !flow.is_open || usize::from(hop) + 1 < flow.hops.len() {
+            return;
+        }
+        flow.under_way -= 1;
+        self.notices.push_back(Notice::Through(channel, cargo.block));
+        self.list(channel, 0, now);
+    }
+
+    fn arrive(&mut self, now: u64, channel: Channel, hop: u8, cargo: Cargo) {
+        let flow = &mut self.flows[channel as usize];
+        if flow.is_open {
+            flow.hops[usize::from(hop)].queue.push_back(cargo);
+            self.list(channel, hop, now);
+        }
+    }
+
+    /// The flow waits at its hop's port, if it has something that may go.
+    fn list(&mut self, channel: Channel, hop: u8, now: u64) {
+        let flow = &mut self.flows[channel as usize];
+        let may_go = hop > 0 || flow.under_way < WINDOW;
+        let at = &mut flow.hops[usize::from(hop)];
+        if at.listed || at.queue.is_empty() || !may_go {
+            return;
+        }
+        at.listed = true;
+        let port = at.port;
+        self.ports[port as usize].ring.push_back((channel, hop));
+        self.start(port, now);
+    }
+
+    /// An idle port takes the next flow's block.
+    fn start(&mut self, at: u32, now: u64) {
+        let port = &mut self.ports[at as usize];
+        if port.serving.is_some() || port.dead {
+            return;
+        }
+        while let Some((channel, hop)) = port.ring.pop_front() {
+            let flow = &mut self.flows[channel as usize];
+            let place = &mut flow.hops[usize::from(hop)];
+            place.listed = false;
+            let Some(cargo) = place.queue.pop_front() else { continue };
+            port.serving = Some((channel, hop, cargo));
+            let end = now + port.nanos(cargo.bytes);
+            self.notices.push_back(Notice::At(end, Step::Passed(at)));
+            return self.pass_on(now, end, channel, hop, cargo);
+        }
+    }
+
+    /// The block goes out byte by byte: the next port may begin as soon as it would not have to wait in the middle.
+    fn pass_on(&mut self, now: u64, end: u64, channel: Channel, hop: u8, cargo: Cargo) {
+        let flow = &mut self.flows[channel as usize];
+        if hop == 0 {
+            flow.under_way += 1;
+            let was_full = flow.queued > SEND_BUFFER / 2;
+            flow.queued -= cargo.block.length;
+            if flow.queued == 0 || was_full && flow.queued <= SEND_BUFFER / 2 {
+                self.notices.push_back(Notice::Drained(channel));
             }
-            for channel in &self.busy {
-                if let Some(flow) = self.flows.get_mut(channel) {
-                    flow.left -= flow.rate * seconds;
+        }
+        match flow.hops.get(usize::from(hop) + 1).map(|h| h.port) {
+            None => self.notices.push_back(Notice::Head(channel, cargo.block)),
+            Some(next) => {
+                let begins = now.max(end.saturating_sub(self.ports[next as usize].nanos(cargo.bytes)));
+                if next >= 2 * self.nodes && (next - 2 * self.nodes) % 2 == 1 {
+                    self.into_racks[(next - 2 * self.nodes) as usize / 2] += u64::from(cargo.block.length);
+                }
+                if begins == now {
+                    self.arrive(now, channel, hop + 1, cargo);
+                } else {
+                    self.notices.push_back(Notice::At(begins, Step::Arrived(channel, hop + 1, cargo)));
                 }
             }
-            self.now = now;
         }
-        self.next = None;
-    }
-
-    /// Max-min fairness by filling: each round every flow gets its share of what its two links have left.
-    fn share(&mut self) {
-        let mut up = self.up.clone();
-        let mut down = self.down.clone();
-        for channel in &self.busy {
-            if let Some(flow) = self.flows.get_mut(channel) {
-                flow.rate = 0.0;
-            }
-        }
-        let mut open = self.busy.clone();
-        for _ in 0..ROUNDS {
-            let mut leaving = vec![0u32; up.len()];
-            let mut coming = vec![0u32; down.len()];
-            for flow in open.iter().map(|c| &self.flows[c]) {
-                leaving[flow.from] += 1;
-                coming[flow.to] += 1;
-            }
-            let (was_up, was_down) = (up.clone(), down.clone());
-            for channel in &open {
-                let Some(flow) = self.flows.get_mut(channel) else { continue };
-                let (from, to) = (flow.from, flow.to);
-                let gain =
-                    (was_up[from] / f64::from(leaving[from])).min(was_down[to] / f64::from(coming[to]));
-                flow.rate += gain;
-                up[from] -= gain;
-                down[to] -= gain;
-            }
-            open.retain(|c| {
-                let flow = &self.flows[c];
-                up[flow.from] > 1.0 && down[flow.to] > 1.0
-            });
-            if open.is_empty() {
-                break;
-            }
-        }
+        self.list(channel, hop, now);
     }
 }

@@ -1,5 +1,6 @@
 //! What a run is given and what it tells. Decides the bound that a run is measured by.
 
+use crate::network::WIRE_COST;
 use core::time::Duration;
 
 /// What befalls a node.
@@ -18,6 +19,15 @@ pub struct Fault {
     pub node: u32,
     pub at: Duration,
     pub kind: FaultKind,
+}
+
+/// Nodes stand in racks, filled in order, and share an uplink; the master stands outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Racks {
+    /// Nodes of each.
+    pub nodes: u32,
+    /// Bytes a second, in each direction.
+    pub uplink: u64,
 }
 
 /// One run.
@@ -40,6 +50,9 @@ pub struct Plan {
     pub spread: Duration,
     /// The last so many nodes start this much later still.
     pub late: (u32, Duration),
+    /// The last so many nodes have links of so many bytes a second.
+    pub slow: (u32, u64),
+    pub racks: Option<Racks>,
     pub faults: Vec<Fault>,
     /// The master ends for good as soon as the nodes together hold one copy.
     pub master_leaves: bool,
@@ -63,6 +76,8 @@ impl Plan {
             seed,
             spread: Duration::from_millis(100),
             late: (0, Duration::ZERO),
+            slow: (0, rate),
+            racks: None,
             faults: Vec::new(),
             master_leaves: false,
             false_senders: 0,
@@ -70,17 +85,35 @@ impl Plan {
         }
     }
 
-    /// No schedule of whole pieces over equal links is faster: P - 1 + ceil(log2(N + 1)) piece times.
+    /// Bytes a second of a node's link.
+    pub(crate) fn rate_of(&self, node: u32) -> u64 {
+        match node {
+            0 => self.master_rate,
+            n if n > self.nodes - self.slow.0 => self.slow.1,
+            _ => self.rate,
+        }
+    }
+
+    /// No schedule of whole pieces over equal links is faster: P - 1 + ceil(log2(N + 1)) piece times (Mundinger, Weber and
+    /// Weiss 2008). The P - 1 are the source's own link, which must pass every piece once; the rest is what the last piece
+    /// needs to double itself to everybody. A piece time is that of its bytes with their headers: a copy by plain HTTP pays
+    /// for those, too, so a ratio to this bound is one to such a copy. Slow nodes, late ones and racks are bounds of their own,
+    /// by the bytes that their links must pass; the largest bound counts.
     #[must_use]
     pub fn bound(&self) -> Duration {
         let pieces = self.total.div_ceil(u64::from(self.piece_length));
         let rounds = pieces - 1 + u64::from((self.nodes + 1).next_power_of_two().ilog2());
-        Duration::from_secs_f64(rounds as f64 * f64::from(self.piece_length) / self.rate as f64)
+        let copy = |rate: u64| self.total as f64 * WIRE_COST / rate as f64;
+        let source = rounds as f64 * f64::from(self.piece_length) * WIRE_COST / self.rate as f64;
+        let slow = if self.slow.0 > 0 { copy(self.slow.1) } else { 0.0 };
+        let racks = self.racks.map_or(0.0, |r| copy(r.uplink));
+        let late = if self.late.0 > 0 { self.late.1.as_secs_f64() + copy(self.rate) } else { 0.0 };
+        Duration::from_secs_f64(source.max(slow).max(late).max(racks))
     }
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
     /// From the first node's start to the last living node's last verified piece; `None` where one is not complete.
     pub makespan: Option<Duration>,
@@ -88,6 +121,8 @@ pub struct Report {
     pub finished: Vec<Option<Duration>>,
     /// Bytes that the master sent, in images.
     pub master_copies: f64,
+    /// Bytes that the greediest rack took in from outside, in images.
+    pub rack_copies: f64,
     /// Block bytes that nodes received twice, over all bytes that they received.
     pub duplicates: f64,
     /// Pieces that came out false.

@@ -1,13 +1,13 @@
 //! Master, nodes and tracker, and the events between them. Decides the order of events and nothing else.
 
-use crate::network::{Channel, Network, SEND_BUFFER};
+use crate::agenda::{Agenda, Event};
+use crate::network::{Channel, Network, Notice, SEND_BUFFER};
 use crate::plan::{FaultKind, Plan, Report};
 use boottorrent_swarm::metainfo::{Block, Geometry, Piece};
 use boottorrent_swarm::swarm::{Admit, Config, Conn, Have, Input, Output, Swarm};
 use boottorrent_swarm::wire::{Handshake, OwnedMessage};
 use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -22,21 +22,6 @@ const PORT: u16 = 6881;
 /// A directed end of a link: conn `2n` dialled conn `2n + 1`; a conn is also the channel of what it sends.
 fn other(conn: Conn) -> Conn {
     conn ^ 1
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Start(usize),
-    Fault(usize, bool),
-    Wake(usize),
-    Linked(Conn),
-    Refused(usize, usize),
-    Shake(Conn),
-    Message(Conn, u64),
-    Block(Conn, Block, bool),
-    Closed(Conn),
-    Verified(usize, Piece, bool),
-    Peers(usize),
 }
 
 struct Node {
@@ -59,16 +44,17 @@ pub(crate) struct World<'p> {
     geometry: Geometry,
     now: Time,
     rng: Rng,
-    heap: BinaryHeap<Reverse<(Time, u64, Event)>>,
-    sequence: u64,
-    messages: BTreeMap<u64, OwnedMessage>,
+    agenda: Agenda,
     network: Network,
     nodes: Vec<Node>,
-    /// Node of each end.
-    ends: BTreeMap<Conn, usize>,
-    /// Whether the block at the head of a channel is let in by its receiver.
-    admitted: BTreeMap<Channel, Admit>,
-    next_link: u32,
+    /// Nodes that the run waits for.
+    unfinished: usize,
+    /// By conn: the node at this end, while the link is up there.
+    ends: Vec<Option<usize>>,
+    /// By channel: whether the block at its head is let in by its receiver.
+    admitted: Vec<Option<Admit>>,
+    /// What the node that is being asked says, by link.
+    outbox: Vec<(Conn, Vec<OwnedMessage>)>,
     announced: BTreeSet<usize>,
     /// Pieces that some node has verified.
     spread: BTreeSet<Piece>,
@@ -87,44 +73,30 @@ fn node_at(addr: SocketAddrV4) -> usize {
 impl<'p> World<'p> {
     pub(crate) fn new(plan: &'p Plan) -> World<'p> {
         let geometry = Geometry::new(plan.piece_length, plan.total).unwrap_or_else(|e| panic!("plan: {e}"));
-        let mut rng = Rng::new(plan.seed);
-        let mut rates = vec![plan.rate as f64; plan.nodes as usize + 1];
-        rates[0] = plan.master_rate as f64;
+        let rates: Vec<u64> = (0..=plan.nodes).map(|n| plan.rate_of(n)).collect();
         let mut world = World {
             plan,
             geometry,
             now: Time(0),
-            heap: BinaryHeap::new(),
-            sequence: 0,
-            messages: BTreeMap::new(),
-            network: Network::new(rates),
+            agenda: Agenda::default(),
+            network: Network::new(&rates, plan.racks.map(|r| (r.nodes, r.uplink))),
             nodes: Vec::new(),
-            ends: BTreeMap::new(),
-            admitted: BTreeMap::new(),
-            next_link: 0,
+            unfinished: (plan.nodes - plan.false_senders) as usize,
+            ends: Vec::new(),
+            admitted: Vec::new(),
+            outbox: Vec::new(),
             announced: BTreeSet::new(),
             spread: BTreeSet::new(),
-            report: Report {
-                makespan: None,
-                finished: Vec::new(),
-                master_copies: 0.0,
-                duplicates: 0.0,
-                false_pieces: 0,
-                after_ban: 0,
-                in_order: 0.0,
-                longest_queue: 0,
-                events: 0,
-                log_hash: 0xcbf2_9ce4_8422_2325,
-            },
-            rng: Rng::new(0),
+            report: Report::default(),
+            rng: Rng::new(plan.seed),
         };
         for n in 0..=plan.nodes {
-            let jitter = rng.below(u32::try_from(plan.spread.as_micros()).unwrap_or(u32::MAX).max(1));
+            let jitter = world.rng.below(u32::try_from(plan.spread.as_micros()).unwrap_or(u32::MAX).max(1));
             let late = n > plan.nodes - plan.late.0;
             let delay =
                 Duration::from_micros(u64::from(jitter)) + if late { plan.late.1 } else { Duration::ZERO };
             let start = if n == 0 { Time(0) } else { Time(0) + delay };
-            world.at(start, Event::Start(n as usize));
+            world.agenda.at(start, Event::Start(n as usize));
             world.nodes.push(Node {
                 swarm: None,
                 start,
@@ -138,52 +110,46 @@ impl<'p> World<'p> {
             });
         }
         for fault in &plan.faults {
-            world.at(Time(0) + fault.at, Event::Fault(fault.node as usize, fault.kind == FaultKind::Exit));
+            let event = Event::Fault(fault.node as usize, fault.kind == FaultKind::Exit);
+            world.agenda.at(Time(0) + fault.at, event);
         }
-        world.rng = rng;
         world
     }
 
-    fn at(&mut self, time: Time, event: Event) {
-        self.sequence += 1;
-        self.heap.push(Reverse((time, self.sequence, event)));
+    fn end(&self, conn: Conn) -> Option<usize> {
+        self.ends.get(conn as usize).copied().flatten()
     }
 
+    fn unlink(&mut self, conn: Conn) -> Option<usize> {
+        self.ends.get_mut(conn as usize).and_then(Option::take)
+    }
+
+    /// Control messages and signals; the delay that a block has, too, is charged to them (three go before a block that
+    /// nobody expected: the HAVE, the offer, the request).
     fn soon(&mut self, event: Event) {
-        self.at(self.now + self.plan.latency, event);
+        self.agenda.at(self.now + self.plan.latency * 3 / 2, event);
     }
 
     fn log(&mut self, words: [u64; 3]) {
         self.report.events += 1;
-        for byte in words.into_iter().chain([self.now.0]).flat_map(u64::to_le_bytes) {
-            self.report.log_hash = (self.report.log_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        for word in words.into_iter().chain([self.now.0]) {
+            self.report.log_hash =
+                (self.report.log_hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
         }
     }
 
     pub(crate) fn run(mut self) -> Report {
         let limit = Time(0) + self.plan.limit;
-        while !self.is_over() {
-            let event = self.heap.peek().map(|Reverse((t, _, _))| *t);
-            match (event, self.network.next()) {
-                (Some(t), Some((through, channel))) if through < t => self.through(through, channel),
-                (None, Some((through, channel))) => self.through(through, channel),
-                (Some(_), _) => {
-                    if let Some(Reverse((time, _, event))) = self.heap.pop() {
-                        self.now = time;
-                        self.event(event);
-                    }
-                }
-                (None, None) => break,
-            }
+        while self.unfinished > 0
+            && let Some((now, event)) = self.agenda.next()
+        {
+            self.now = now;
             if self.now > limit {
                 break;
             }
+            self.event(event);
         }
         self.finish()
-    }
-
-    fn is_over(&self) -> bool {
-        self.nodes.iter().skip(1).all(|n| n.finished.is_some() || !n.alive || n.is_false)
     }
 
     fn event(&mut self, event: Event) {
@@ -198,18 +164,21 @@ impl<'p> World<'p> {
                 }
             }
             Event::Linked(conn) => {
-                if let (Some(&n), Some(&to)) = (self.ends.get(&conn), self.ends.get(&other(conn))) {
+                if let (Some(n), Some(to)) = (self.end(conn), self.end(other(conn))) {
                     self.input(n, Input::Connected { conn, peer: address(to), outgoing: true });
                     self.input(n, Input::Room { conn, bytes: SEND_BUFFER });
                 }
             }
             Event::Refused(n, to) => self.input(n, Input::DialFailed { peer: address(to) }),
             Event::Shake(conn) => self.shaken(conn),
-            Event::Message(conn, id) => self.deliver(conn, id),
-            Event::Block(conn, block, stored) => self.arrived(conn, block, stored),
+            Event::Messages(conn, messages) => self.deliver(conn, &messages),
+            Event::Network(step) => {
+                self.network.step(self.agenda.now_ns(), step);
+                self.network_says();
+            }
             Event::Closed(conn) => {
-                if let Some(n) = self.ends.remove(&conn) {
-                    self.network.close(self.now, conn);
+                if let Some(n) = self.unlink(conn) {
+                    self.network.close(conn);
                     self.input(n, Input::Closed { conn });
                 }
             }
@@ -252,17 +221,23 @@ impl<'p> World<'p> {
     }
 
     fn fault(&mut self, n: usize, exit: bool) {
-        self.nodes[n].alive = false;
+        let node = &mut self.nodes[n];
+        self.unfinished -= usize::from(n > 0 && node.alive && node.finished.is_none() && !node.is_false);
+        node.alive = false;
+        node.swarm = None;
         self.announced.remove(&n);
-        let ends: Vec<Conn> = self.ends.iter().filter(|(_, e)| **e == n).map(|(c, _)| *c).collect();
+        if !exit {
+            self.network.cut(n);
+        }
+        let ends: Vec<Conn> =
+            (0..self.ends.len() as Conn).filter(|conn| self.end(*conn) == Some(n)).collect();
         for conn in ends {
-            self.network.close(self.now, conn);
+            self.network.close(conn);
             if exit {
-                self.ends.remove(&conn);
+                self.unlink(conn);
                 self.soon(Event::Closed(other(conn)));
             }
         }
-        self.nodes[n].swarm = None;
     }
 
     fn input(&mut self, n: usize, input: Input<'_>) {
@@ -277,12 +252,37 @@ impl<'p> World<'p> {
         while let Some(output) = self.nodes[n].swarm.as_mut().and_then(Swarm::poll) {
             self.perform(n, output);
         }
+        self.post();
+        self.network_says();
         let wake = self.nodes[n].swarm.as_ref().and_then(Swarm::wake_at);
         if let Some(wake) = wake.map(|w| w.max(self.now))
             && wake < self.nodes[n].wake
         {
             self.nodes[n].wake = wake;
-            self.at(wake, Event::Wake(n));
+            self.agenda.at(wake, Event::Wake(n));
+        }
+    }
+
+    /// What was said in one go travels in one go.
+    fn post(&mut self) {
+        for (conn, messages) in std::mem::take(&mut self.outbox) {
+            self.soon(Event::Messages(other(conn), messages));
+        }
+    }
+
+    fn network_says(&mut self) {
+        while let Some(notice) = self.network.notices.pop_front() {
+            match notice {
+                Notice::At(ns, step) => self.agenda.at_ns(ns, Event::Network(step)),
+                Notice::Head(channel, block) => self.admit(channel, block),
+                Notice::Through(channel, block) => self.through(channel, block),
+                Notice::Drained(channel) => {
+                    if let Some(n) = self.end(channel) {
+                        let bytes = self.network.room(channel);
+                        self.input(n, Input::Room { conn: channel, bytes });
+                    }
+                }
+            }
         }
     }
 
@@ -292,28 +292,27 @@ impl<'p> World<'p> {
             Output::Handshake { conn, .. } => self.soon(Event::Shake(other(conn))),
             Output::Send { conn, message } => {
                 self.network.control(conn, message.wire_size());
-                self.sequence += 1;
-                let id = self.sequence;
-                self.messages.insert(id, message);
-                self.soon(Event::Message(other(conn), id));
+                match self.outbox.last_mut() {
+                    Some((last, messages)) if *last == conn => messages.push(message),
+                    _ => self.outbox.push((conn, vec![message])),
+                }
             }
             Output::SendBlock { conn, block } => {
                 if n == 0 {
                     self.report.master_copies += f64::from(block.length);
                 }
-                if self.network.send(self.now, conn, block) {
-                    self.admit(conn, block);
-                }
+                self.network.send(self.agenda.now_ns(), conn, block);
             }
             Output::Close { conn, reason } => {
                 self.log([6, u64::from(conn), reason.to_string().len() as u64]);
                 if reason == boottorrent_swarm::swarm::CloseReason::FalsePiece
-                    && let Some(&from) = self.ends.get(&other(conn))
+                    && let Some(from) = self.end(other(conn))
                 {
                     self.nodes[n].found.insert(from);
                 }
-                if self.ends.remove(&conn).is_some() {
-                    self.network.close(self.now, conn);
+                self.post();
+                if self.unlink(conn).is_some() {
+                    self.network.close(conn);
                     self.soon(Event::Closed(other(conn)));
                 }
             }
@@ -321,15 +320,18 @@ impl<'p> World<'p> {
                 let ok = !self.nodes[n].tainted.remove(&piece);
                 self.report.false_pieces += u32::from(!ok);
                 let micros = u64::from(self.geometry.piece_size(piece)) * 1_000_000 / HASH_BYTES_PER_S;
-                self.at(self.now + Duration::from_micros(micros), Event::Verified(n, piece, ok));
+                self.agenda.at(self.now + Duration::from_micros(micros), Event::Verified(n, piece, ok));
             }
             Output::Announce { .. } => {
                 self.announced.insert(n);
-                self.at(self.now + self.plan.latency * 4, Event::Peers(n));
+                self.agenda.at(self.now + self.plan.latency * 4, Event::Peers(n));
+            }
+            Output::Complete => {
+                self.nodes[n].finished = Some(self.now);
+                self.unfinished -= usize::from(!self.nodes[n].is_false);
             }
             // The model has a tracker, and nothing that a datagram to all would reach.
             Output::AnnounceLocal => {}
-            Output::Complete => self.nodes[n].finished = Some(self.now),
         }
     }
 
@@ -338,19 +340,18 @@ impl<'p> World<'p> {
         let alive = self.nodes.get(to).is_some_and(|t| t.alive);
         if !up {
             let wait = if alive { self.plan.latency * 2 } else { DIAL_TIMEOUT };
-            return self.at(self.now + wait, Event::Refused(n, to));
+            return self.agenda.at(self.now + wait, Event::Refused(n, to));
         }
-        let conn = self.next_link * 2;
-        self.next_link += 1;
-        self.ends.insert(conn, n);
-        self.ends.insert(other(conn), to);
-        self.network.open(conn, n, to);
-        self.network.open(other(conn), to, n);
-        self.at(self.now + self.plan.latency * 2, Event::Linked(conn));
+        let conn = self.ends.len() as Conn;
+        self.ends.extend([Some(n), Some(to)]);
+        self.admitted.extend([None, None]);
+        self.network.open(n, to);
+        self.network.open(to, n);
+        self.agenda.at(self.now + self.plan.latency * 2, Event::Linked(conn));
     }
 
     fn shaken(&mut self, conn: Conn) {
-        let (Some(&n), Some(&from)) = (self.ends.get(&conn), self.ends.get(&other(conn))) else { return };
+        let (Some(n), Some(from)) = (self.end(conn), self.end(other(conn))) else { return };
         if conn % 2 == 1 {
             let peer = SocketAddrV4::new(*address(from).ip(), 40_000 + (conn % 20_000) as u16);
             self.input(n, Input::Connected { conn, peer, outgoing: false });
@@ -362,58 +363,51 @@ impl<'p> World<'p> {
         self.input(n, Input::Handshake { conn, handshake: Handshake::new(InfoHash([1; 20]), peer_id) });
     }
 
-    fn deliver(&mut self, conn: Conn, id: u64) {
-        let Some(message) = self.messages.remove(&id) else { return };
-        if let Some(&n) = self.ends.get(&conn) {
-            self.log([2, n as u64, u64::from(conn)]);
-            self.input(n, Input::Message { conn, message: message.as_message() });
+    fn deliver(&mut self, conn: Conn, messages: &[OwnedMessage]) {
+        let Some(n) = self.end(conn) else { return };
+        self.log([2, n as u64, u64::from(conn) << 32 | messages.len() as u64]);
+        let Some(swarm) = self.nodes[n].swarm.as_mut() else { return };
+        for message in messages {
+            swarm.handle(self.now, Input::Message { conn, message: message.as_message() });
+        }
+        self.outputs(n);
+        // What was said has left the sender's queue.
+        if let Some(from) = self.end(other(conn)) {
+            let bytes = self.network.room(other(conn));
+            self.input(from, Input::Room { conn: other(conn), bytes });
         }
     }
 
-    /// The first bytes of a block leave: its receiver says whether it wants them.
+    /// The first bytes of a block are here: its receiver says whether it wants them.
     fn admit(&mut self, channel: Channel, block: Block) {
         let conn = other(channel);
-        let Some(&n) = self.ends.get(&conn) else { return };
-        let from = self.ends.get(&channel).copied();
+        let Some(n) = self.end(conn) else { return };
+        let from = self.end(channel);
         if from.is_some_and(|f| self.nodes[n].found.contains(&f)) {
             self.report.after_ban += 1;
         }
         if let Some(swarm) = self.nodes[n].swarm.as_mut() {
             let admit = swarm.admit_block(conn, block.piece.index(), block.offset, block.length);
-            self.admitted.insert(channel, admit);
+            self.admitted[channel as usize] = Some(admit);
             self.outputs(n);
         }
     }
 
-    /// The last byte of a channel's head has left its sender.
-    fn through(&mut self, time: Time, channel: Channel) {
-        self.now = time;
-        let Some((block, next)) = self.network.take(time, channel) else { return };
-        match self.admitted.remove(&channel) {
-            Some(Admit::Store(block)) => self.soon(Event::Block(other(channel), block, true)),
-            Some(Admit::Discard(_)) => self.soon(Event::Block(other(channel), block, false)),
-            _ => {}
-        }
-        if let Some(next) = next {
-            self.admit(channel, next);
-        }
-        if let Some(&n) = self.ends.get(&channel) {
-            let bytes = self.network.room(channel);
-            self.input(n, Input::Room { conn: channel, bytes });
-        }
-    }
-
-    fn arrived(&mut self, conn: Conn, block: Block, stored: bool) {
-        let Some(&n) = self.ends.get(&conn) else { return };
-        self.log([
-            3 + u64::from(stored),
-            n as u64,
-            u64::from(block.piece.index()) << 32 | u64::from(block.offset),
-        ]);
+    /// The last byte of a block is here.
+    fn through(&mut self, channel: Channel, block: Block) {
+        let conn = other(channel);
+        let stored = match self.admitted[channel as usize].take() {
+            Some(Admit::Store(_)) => true,
+            Some(Admit::Discard(_)) => false,
+            _ => return,
+        };
+        let Some(n) = self.end(conn) else { return };
+        let what = u64::from(block.piece.index()) << 32 | u64::from(block.offset);
+        self.log([3 + u64::from(stored), n as u64, what]);
         if !stored {
             return self.input(n, Input::Discarded { conn, block });
         }
-        if self.ends.get(&other(conn)).is_some_and(|f| self.nodes[*f].is_false) {
+        if self.end(channel).is_some_and(|f| self.nodes[f].is_false) {
             self.nodes[n].tainted.insert(block.piece);
         }
         self.input(n, Input::Block { conn, block });
@@ -446,7 +440,10 @@ impl<'p> World<'p> {
             pairs += node.done_order.len().saturating_sub(1) as u32;
             ascending += node.done_order.windows(2).filter(|w| w[1] == w[0] + 1).count() as u32;
         }
-        self.report.master_copies /= self.plan.total as f64;
+        let total = self.plan.total as f64;
+        self.report.master_copies /= total;
+        self.report.rack_copies =
+            self.network.rack_intake().iter().map(|b| *b as f64 / total).fold(0.0, f64::max);
         self.report.duplicates = twice as f64 / (twice + once).max(1) as f64;
         self.report.in_order = f64::from(ascending) / f64::from(pairs.max(1));
         self.report

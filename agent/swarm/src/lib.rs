@@ -29,6 +29,7 @@ mod pieces;
 mod peers;
 mod dial;
 mod picker;
+mod meter;
 mod upload;
 pub mod swarm;
 

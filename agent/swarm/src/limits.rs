@@ -26,11 +26,29 @@ pub(crate) const DEPTH_MIN: u32 = 4;
 pub(crate) const DEPTH_MAX: u32 = 512;
 /// Bytes of control messages that may wait in a link that takes none: then the peer is not reading, only asking.
 pub(crate) const MAX_BACKLOG: i64 = 256 * 1024;
-/// Peers in service side by side. The round model says 1 or 2; with sockets' buffers and receivers that share, the
-/// simulator says 4 (8 nodes: 1.18 of the bound with 2, 1.13 with 4).
+/// Peers in service side by side. The round model says 1 or 2, and offers see to that; where foreign peers ask for what
+/// they like, and share their downlinks among many, the simulator says 4.
 pub(crate) const ACTIVE_UPLOADS: usize = 4;
 /// The same where those leave the uplink idle because their receivers are slow.
 pub(crate) const ACTIVE_UPLOADS_MAX: usize = 8;
+/// Pieces are promised ahead of what is being sent for this long: a round trip, and a late thread.
+pub(crate) const UPLOAD_LEAD: Duration = Duration::from_millis(10);
+/// Of which sockets and wire hold so much already.
+pub(crate) const SOCKET_LEAD: u64 = 128 * 1024;
+/// And this much at least.
+pub(crate) const UPLOAD_LEAD_MIN: u64 = 64 * 1024;
+/// Pieces are accepted ahead of what is being received for this long.
+pub(crate) const DOWNLOAD_LEAD: Duration = Duration::from_millis(10);
+/// And so many blocks at least: what the sockets and the wire hold of one link.
+pub(crate) const DOWNLOAD_LEAD_MIN: u32 = 10;
+/// An offer that is not answered within this is void: round trips are shorter by far.
+pub(crate) const OFFER_KEPT: Duration = Duration::from_millis(500);
+/// Who passed an offer, and did not say that it is ready, gets another one after this.
+pub(crate) const FULL_KEPT: Duration = Duration::from_millis(50);
+/// Nodes that pass pieces round a ring: above, the way round is longer than what variety costs.
+pub(crate) const RING_MAX: usize = 20;
+/// Who is told that an offer would be welcome, at once: one of them is enough, the others may be busy.
+pub(crate) const READY_TOLD: usize = 3;
 /// An active upload that took nothing for this long does not count: its receiver has gone, or crawls.
 pub(crate) const UPLOAD_STALL: Duration = Duration::from_millis(100);
 /// Links that fetch the same piece at the end of a download: a second copy of a block costs a link's time.
@@ -58,7 +76,7 @@ pub(crate) const GRAPH_BRIDGES_AT_ONCE: usize = 2;
 pub(crate) const GRAPH_GATES: usize = 3;
 
 /// A HAVE waits this long for company: alone it costs 99 bytes on the wire, not 9.
-pub(crate) const HAVE_DELAY: Duration = Duration::from_millis(10);
+pub(crate) const HAVE_DELAY: Duration = Duration::from_millis(2);
 /// A peer that owes blocks and sends none for this long is routed around.
 pub(crate) const SNUB: Duration = Duration::from_secs(1);
 /// A peer that rejects is asked again after this.

@@ -67,6 +67,15 @@ pub(crate) struct Peer {
     /// The picker found nothing; set back when a piece appears that may suit.
     pub(crate) exhausted: bool,
 
+    /// It is one of ours: it takes offers, and makes them, under this id.
+    pub(crate) control: Option<u8>,
+    /// Its last offer was passed: it waits to hear that another one is welcome.
+    pub(crate) passed: bool,
+    /// It passed our last offer then.
+    pub(crate) full: Option<Time>,
+    /// It said that an offer is welcome.
+    pub(crate) ready: bool,
+
     pub(crate) queue: Queue,
     pub(crate) room: i64,
     /// HAVEs that wait for company.
@@ -106,6 +115,10 @@ impl Peer {
             paused_until: now,
             progress: now,
             exhausted: false,
+            control: None,
+            passed: false,
+            full: None,
+            ready: false,
             queue: Queue::default(),
             room: 0,
             haves: Vec::new(),
@@ -146,6 +159,11 @@ impl Peer {
         let waiting = u32::try_from(self.requests.len()).unwrap_or(u32::MAX);
         let depth = self.depth.blocks(depth_max);
         depth.saturating_sub(self.live).min(self.reqq.saturating_sub(waiting))
+    }
+
+    /// Requests that its queue takes still.
+    pub(crate) fn credit(&self) -> u32 {
+        self.reqq.saturating_sub(u32::try_from(self.requests.len()).unwrap_or(u32::MAX))
     }
 
     /// A block whose payload has begun to arrive.

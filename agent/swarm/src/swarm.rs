@@ -6,6 +6,7 @@ mod links;
 mod messages;
 mod download;
 mod serve;
+mod offers;
 mod chores;
 
 pub use contract::{Admit, CloseReason, Config, Conn, Have, Input, Limits, Output, PeerStat, Progress};
@@ -14,6 +15,7 @@ use crate::Time;
 use crate::announce::Event;
 use crate::bitfield::Bitfield;
 use crate::dial::Book;
+use crate::meter::Meter;
 use crate::peers::Peers;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
@@ -41,6 +43,8 @@ pub struct Swarm {
     departed: Vec<PeerStat>,
     pieces_failed: u32,
     stopped: bool,
+    /// What comes in.
+    inflow: Meter,
     /// Links that found nothing to fetch may find something now.
     look_again: bool,
     /// The next look at all timers.
@@ -81,6 +85,7 @@ impl Swarm {
             departed: Vec::new(),
             pieces_failed: 0,
             stopped: false,
+            inflow: Meter::new(),
             look_again: false,
             chores_at: now,
             haves_at: None,

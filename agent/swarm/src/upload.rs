@@ -1,74 +1,25 @@
 //! Who is served next: one peer's piece is finished before another's begins, the poorest receiver first.
+//! Our own nodes ask for a piece when they are offered a turn; the others ask when they like, and their requests wait.
 //! Decides the order of answers; never refuses one (nobody is choked).
 
-mod meter;
+mod queue;
 
+use crate::PeerId;
 use crate::Time;
-use crate::limits::{ACTIVE_UPLOADS_MAX, UPLOAD_STALL};
+use crate::bitfield::Bitfield;
+use crate::limits::{
+    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_KEPT, RING_MAX, SOCKET_LEAD, UPLOAD_LEAD, UPLOAD_LEAD_MIN,
+    UPLOAD_STALL,
+};
 use crate::metainfo::{Block, Geometry, Piece};
-use crate::peers::Peers;
+use crate::meter::Meter;
+use crate::peers::{Peer, Peers};
+use crate::rng::Rng;
 use crate::swarm::Conn;
-use alloc::collections::VecDeque;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
-use meter::Meter;
-
-/// One peer's unanswered requests, by piece.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    groups: Vec<(Piece, VecDeque<Block>)>,
-    len: u32,
-}
-
-impl Queue {
-    pub(crate) fn len(&self) -> u32 {
-        self.len
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    pub(crate) fn push(&mut self, block: Block) {
-        self.len += 1;
-        match self.groups.iter_mut().find(|(p, _)| *p == block.piece) {
-            Some((_, blocks)) => blocks.push_back(block),
-            None => self.groups.push((block.piece, VecDeque::from([block]))),
-        }
-    }
-
-    /// Takes a request back; `false` if it is not there (answered already).
-    pub(crate) fn cancel(&mut self, block: Block) -> bool {
-        let Some(g) = self.groups.iter().position(|(p, _)| *p == block.piece) else { return false };
-        let Some((_, blocks)) = self.groups.get_mut(g) else { return false };
-        let Some(at) = blocks.iter().position(|b| *b == block) else { return false };
-        blocks.remove(at);
-        self.tidy(g);
-        true
-    }
-
-    fn tidy(&mut self, group: usize) {
-        self.len -= 1;
-        if self.groups.get(group).is_some_and(|(_, blocks)| blocks.is_empty()) {
-            self.groups.remove(group);
-        }
-    }
-
-    fn first(&self, piece: Piece) -> Option<Block> {
-        self.groups.iter().find(|(p, _)| *p == piece).and_then(|(_, blocks)| blocks.front()).copied()
-    }
-
-    fn take(&mut self, piece: Piece) -> Option<Block> {
-        let g = self.groups.iter().position(|(p, _)| *p == piece)?;
-        let block = self.groups.get_mut(g)?.1.pop_front()?;
-        self.tidy(g);
-        Some(block)
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
-        self.groups.iter().map(|(p, _)| *p)
-    }
-}
+pub(crate) use queue::Queue;
 
 /// How long an unfinished turn waits for more requests: longer than any round trip.
 const TURN_KEPT: Duration = Duration::from_secs(1);
@@ -76,15 +27,25 @@ const TURN_KEPT: Duration = Duration::from_secs(1);
 /// An extra turn shows in the uplink's rate after this.
 const EXTRA_PAUSE: Duration = Duration::from_millis(10);
 
-/// A peer that is being sent a piece.
+/// A peer that is being sent a piece, or has been offered one.
 #[derive(Debug)]
 struct Active {
     conn: Conn,
-    piece: Piece,
+    /// Nothing before an offer is answered.
+    piece: Option<Piece>,
+    /// What the offer named.
+    hint: Option<Piece>,
     /// Bytes of the piece sent in this turn.
     sent: u32,
     /// The last time that it took something.
     moved: Time,
+}
+
+/// Whose uploads these are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender<'a> {
+    pub(crate) id: PeerId,
+    pub(crate) have: &'a Bitfield,
 }
 
 /// The turns of one torrent's uploads.
@@ -93,8 +54,8 @@ pub(crate) struct Uploads {
     geometry: Geometry,
     slots: usize,
     active: Vec<Active>,
-    /// Bytes sent of each piece: the least-sent is the one that the swarm lacks most.
-    sent: Vec<u64>,
+    /// Turns given for each piece: a source gives every piece once before any twice.
+    given: Vec<u32>,
     meter: Meter,
     /// No further turn beside the usual ones before this.
     extra_at: Time,
@@ -104,6 +65,8 @@ pub(crate) struct Uploads {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     Send(Conn, Block),
+    /// Offer a turn, for this piece or any.
+    Offer(Conn, Option<Piece>),
     /// Nothing can be sent before a link has room, or before this time.
     Wait(Option<Time>),
 }
@@ -114,77 +77,221 @@ impl Uploads {
             geometry,
             slots: slots.max(1),
             active: Vec::new(),
-            sent: alloc::vec![0; geometry.pieces() as usize],
+            given: alloc::vec![0; geometry.pieces() as usize],
             meter: Meter::new(),
             extra_at: Time(0),
         }
     }
 
     pub(crate) fn gone(&mut self, conn: Conn) {
-        self.active.retain(|a| a.conn != conn);
+        while let Some(at) = self.active.iter().position(|a| a.conn == conn) {
+            self.withdraw(at);
+        }
     }
 
-    /// The next block to send, taken from its queue.
-    pub(crate) fn next(&mut self, now: Time, peers: &mut Peers) -> Turn {
-        // An unfinished turn is kept while its peer may still ask for the rest of the piece.
-        self.active.retain(|a| {
-            let waits = peers.get(&a.conn).is_some_and(|p| p.queue.first(a.piece).is_some());
-            let done = a.sent >= self.geometry.piece_size(a.piece);
-            waits || (!done && now.since(a.moved) < TURN_KEPT)
-        });
-        if let Some(at) = self
-            .active
-            .iter()
-            .position(|a| peers.get(&a.conn).is_some_and(|p| p.room > 0 && p.queue.first(a.piece).is_some()))
-        {
+    fn count(&mut self, piece: Option<Piece>, up: bool) {
+        let given = piece.and_then(|p| self.given.get_mut(p.index() as usize));
+        if let Some(n) = given {
+            *n = if up { n.saturating_add(1) } else { n.saturating_sub(1) };
+        }
+    }
+
+    /// Ends a turn; one that sent nothing does not count as given.
+    fn withdraw(&mut self, at: usize) {
+        let turn = self.active.swap_remove(at);
+        if turn.sent == 0 {
+            self.count(turn.piece.or(turn.hint), false);
+        }
+    }
+
+    /// A request has come: it may be the answer to an offer.
+    pub(crate) fn asked(&mut self, now: Time, conn: Conn, piece: Piece) {
+        if self.active.iter().any(|a| a.conn == conn && a.piece == Some(piece)) {
+            return;
+        }
+        let Some(turn) = self.active.iter_mut().find(|a| a.conn == conn && a.piece.is_none()) else { return };
+        turn.piece = Some(piece);
+        turn.moved = now;
+        let hint = turn.hint;
+        if hint != Some(piece) {
+            self.count(hint, false);
+            self.count(Some(piece), true);
+        }
+    }
+
+    /// The answer to an offer is no.
+    pub(crate) fn passed(&mut self, conn: Conn) {
+        if let Some(at) = self.active.iter().position(|a| a.conn == conn && a.piece.is_none()) {
+            self.withdraw(at);
+        }
+    }
+
+    /// What is to be done next; a block is taken from its queue.
+    pub(crate) fn next(&mut self, now: Time, peers: &mut Peers, sender: Sender<'_>, rng: &mut Rng) -> Turn {
+        self.tidy(now, peers);
+        let ready = |a: &Active| {
+            let peer = peers.get(&a.conn).filter(|p| p.room > 0);
+            a.piece.is_some_and(|piece| peer.is_some_and(|p| p.queue.first(piece).is_some()))
+        };
+        if let Some(at) = self.active.iter().position(ready) {
             return self.send(now, at, peers);
         }
-        let Some((conn, piece)) = self.neediest(peers) else { return Turn::Wait(None) };
         // A turn counts while it moves, also when its requests are all answered: its link is still full of them.
-        let busy = self.active.iter().filter(|a| now.since(a.moved) < UPLOAD_STALL).count();
+        let busy = self.active.iter().filter(|a| now.since(a.moved) < UPLOAD_STALL);
+        let (mut receivers, mut ahead) = (BTreeSet::new(), 0);
+        for turn in busy {
+            receivers.insert(turn.conn);
+            ahead += u64::from(self.size(turn).saturating_sub(turn.sent));
+        }
+        let turns = receivers.len();
+        let enough = turns > 0 && (ahead > self.lead() || turns >= self.slots);
         // Slow receivers must not leave the uplink idle; but where it is full, one more only slows the others.
-        let extra = busy < ACTIVE_UPLOADS_MAX && now >= self.extra_at && self.meter.is_spare(now);
-        if busy >= self.slots && !extra {
+        let extra = turns < ACTIVE_UPLOADS_MAX && now >= self.extra_at && self.meter.is_spare(now);
+        if enough && !extra {
             return Turn::Wait(Some(now + EXTRA_PAUSE));
         }
-        if busy >= self.slots {
+        let Some((conn, piece)) = self.neediest(now, peers, sender, rng) else {
+            let full = peers.values().any(|p| p.interested && p.full.is_some());
+            return Turn::Wait(full.then_some(now + FULL_KEPT));
+        };
+        if enough {
             self.extra_at = now + EXTRA_PAUSE;
         }
-        self.active.retain(|a| a.conn != conn);
-        self.active.push(Active { conn, piece, sent: 0, moved: now });
-        self.send(now, self.active.len() - 1, peers)
+        if let Some(piece) = piece {
+            self.count(Some(piece), true);
+            self.active.push(Active { conn, piece: Some(piece), hint: None, sent: 0, moved: now });
+            return self.send(now, self.active.len() - 1, peers);
+        }
+        if let Some(peer) = peers.get_mut(&conn) {
+            peer.ready = false;
+        }
+        let hint = self.least_given(peers.get(&conn), sender, rng);
+        self.count(hint, true);
+        self.active.push(Active { conn, piece: None, hint, sent: 0, moved: now });
+        Turn::Offer(conn, hint)
+    }
+
+    /// Ends turns that are done, and offers that nobody answers.
+    fn tidy(&mut self, now: Time, peers: &mut Peers) {
+        let mut at = 0;
+        while let Some(turn) = self.active.get(at) {
+            let quiet = now.since(turn.moved);
+            let waits = |p: Piece| peers.get(&turn.conn).is_some_and(|peer| peer.queue.first(p).is_some());
+            // An unfinished turn is kept while its peer may still ask for the rest of the piece.
+            let keep = match turn.piece {
+                Some(piece) => waits(piece) || (turn.sent < self.size(turn) && quiet < TURN_KEPT),
+                None => quiet < OFFER_KEPT,
+            };
+            if keep {
+                at += 1;
+                continue;
+            }
+            if turn.piece.is_none()
+                && let Some(peer) = peers.get_mut(&turn.conn)
+            {
+                peer.full = Some(now);
+            }
+            self.withdraw(at);
+        }
+    }
+
+    fn size(&self, turn: &Active) -> u32 {
+        turn.piece.map_or(self.geometry.piece_length(), |p| self.geometry.piece_size(p))
+    }
+
+    /// Bytes that should be asked of us ahead of what has gone into sockets.
+    fn lead(&self) -> u64 {
+        let rate = self.meter.best();
+        if rate == 0 {
+            return u64::from(self.geometry.piece_length());
+        }
+        let micros = u64::try_from(UPLOAD_LEAD.as_micros()).unwrap_or(u64::MAX);
+        let ahead = (rate / 1000).saturating_mul(micros / 1000);
+        ahead.saturating_sub(SOCKET_LEAD).max(UPLOAD_LEAD_MIN)
     }
 
     fn send(&mut self, now: Time, at: usize, peers: &mut Peers) -> Turn {
         let Some(active) = self.active.get_mut(at) else { return Turn::Wait(None) };
-        let block = peers.get_mut(&active.conn).and_then(|p| p.queue.take(active.piece));
+        let block = peers.get_mut(&active.conn).zip(active.piece).and_then(|(p, piece)| p.queue.take(piece));
         let Some(block) = block else { return Turn::Wait(None) };
         active.moved = now;
         self.meter.count(now, block.length);
         active.sent = active.sent.saturating_add(block.length);
-        if let Some(sent) = self.sent.get_mut(block.piece.index() as usize) {
-            *sent += u64::from(block.length);
-        }
         Turn::Send(active.conn, block)
     }
 
-    /// Of those who wait, have room and are not being served: the piece that was sent least, to who has least.
-    fn neediest(&self, peers: &Peers) -> Option<(Conn, Piece)> {
-        let sent = |p: Piece| self.sent.get(p.index() as usize).copied().unwrap_or(0);
-        peers
-            .iter()
-            .filter(|(_, p)| !p.queue.is_empty() && p.room > 0)
-            .filter(|(c, p)| {
-                // A peer in service is a candidate again only when the piece of its turn has run dry.
-                let turn = self.active.iter().find(|a| a.conn == **c);
-                turn.is_none_or(|a| p.queue.first(a.piece).is_none())
-            })
-            .filter_map(|(c, p)| {
-                p.queue.pieces().map(|piece| (sent(piece), piece)).min().map(|best| (c, p, best))
-            })
-            .min_by_key(|(c, p, (sent, _))| (*sent, p.wealth(), **c))
-            .map(|(c, _, (_, piece))| (*c, piece))
+    /// Who is served or offered a turn next: who waits for an answer, has room and is not being served, with the piece
+    /// that was given least; and of our own nodes those who lack something, fewest turns and fewest pieces first.
+    fn neediest(
+        &self,
+        now: Time,
+        peers: &Peers,
+        sender: Sender<'_>,
+        rng: &mut Rng,
+    ) -> Option<(Conn, Option<Piece>)> {
+        let waiting = peers.iter().filter(|(_, p)| !p.queue.is_empty() && p.room > 0).filter_map(|(c, p)| {
+            // A peer in service is a candidate again only when the piece of its turn has run dry.
+            let in_turn = |piece: Piece| self.active.iter().any(|a| a.conn == *c && a.piece == Some(piece));
+            let given = |piece: Piece| self.given.get(piece.index() as usize).copied().unwrap_or(0);
+            let served = p.queue.pieces().any(in_turn);
+            let best = p.queue.pieces().map(|piece| (given(piece), piece)).min().filter(|_| !served)?;
+            Some((best, p.wealth(), *c))
+        });
+        let waiting = waiting.min_by_key(|((given, _), wealth, c)| (*given, *wealth, *c));
+        let next = successor(peers, sender);
+        let open = |p: &Peer| {
+            p.control.is_some() && p.interested && p.full.is_none_or(|t| now.since(t) >= FULL_KEPT)
+        };
+        let turns = |c: Conn| self.active.iter().filter(|a| a.conn == c).count();
+        // One unanswered offer a link: the answer says whether a second is of use.
+        let unanswered = |c: Conn| self.active.iter().any(|a| a.conn == c && a.piece.is_none());
+        let class = |c: Conn, p: &Peer| (Some(c) != next, turns(c), !p.ready);
+        let able = || peers.iter().filter(|(c, p)| open(p) && !unanswered(**c)).map(|(c, p)| (*c, p));
+        let best = able().map(|(c, p)| class(c, p)).min();
+        let best: Vec<(Conn, &Peer)> = able().filter(|(c, p)| Some(class(*c, p)) == best).collect();
+        // The poorer of two: if all went for the poorest, one would be taken and the others lose a round trip each.
+        let count = u32::try_from(best.len()).unwrap_or(u32::MAX);
+        let mut any = || best.get(rng.below(count) as usize).map(|(c, p)| (turns(*c), p.wealth(), *c));
+        let offer = any().min(any());
+        match (waiting, offer) {
+            (Some(((_, piece), wealth, c)), Some((turns, other, _))) if turns > 0 || wealth <= other => {
+                Some((c, Some(piece)))
+            }
+            (_, Some((_, _, c))) => Some((c, None)),
+            (Some(((_, piece), _, c)), None) => Some((c, Some(piece))),
+            (None, None) => None,
+        }
     }
+
+    /// A source names what it has given least of what the peer lacks; others leave the choice to who knows more.
+    fn least_given(&self, peer: Option<&Peer>, sender: Sender<'_>, rng: &mut Rng) -> Option<Piece> {
+        let peer = peer.filter(|_| sender.have.is_all())?;
+        let mut best = None;
+        let (mut least, mut ties) = (u32::MAX, 0);
+        for piece in self.geometry.all().filter(|p| !peer.have.has(*p)) {
+            let given = self.given.get(piece.index() as usize).copied().unwrap_or(0);
+            ties = if given < least { 1 } else { ties + u32::from(given == least) };
+            // In random order: what is next to each other goes to different peers at different times.
+            if given < least || (given == least && rng.below(ties) == 0) {
+                (least, best) = (given, Some(piece));
+            }
+        }
+        best
+    }
+}
+
+/// A few nodes pass pieces round a ring, by peer id: each has one sender that has what it lacks, so nobody waits for
+/// anybody. (With rarest-first alone ten nodes that are level with each other lack variety: 1.04 of the bound.) Who is
+/// done, or has more links than that, serves the poorest.
+fn successor(peers: &Peers, sender: Sender<'_>) -> Option<Conn> {
+    if sender.have.is_all() {
+        return None;
+    }
+    let others = || peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
+    if others().count() >= RING_MAX {
+        return None;
+    }
+    others().min_by_key(|(_, p)| (p.peer_id < Some(sender.id), p.peer_id)).map(|(c, _)| *c)
 }
 
 #[cfg(test)]

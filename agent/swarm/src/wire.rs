@@ -4,11 +4,14 @@
 mod handshake;
 mod message;
 mod extended;
+mod control;
 mod decoder;
 
+pub use control::Control;
 pub use decoder::{Decoder, Frame};
 pub use extended::ExtHandshake;
 pub use handshake::Handshake;
+pub(crate) use message::EXT_CONTROL;
 pub use message::{BlockClaim, Message, OwnedMessage, PIECE_HEADER, emit_piece_header};
 
 use core::fmt;

@@ -58,6 +58,7 @@ fn speak(world: &mut World, script: &mut Script<'_>) -> Option<()> {
             reqq: Some(script.word()?.into()),
             port: Some(script.word()?),
             upload_only: Some(script.byte()? % 2 == 1),
+            control: None,
         }),
         15 => Message::DontHave(script.below(16)?.into()),
         16 => Message::Unknown(script.byte()?),

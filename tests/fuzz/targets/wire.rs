@@ -68,7 +68,7 @@ fn stream() -> Vec<u8> {
     let mut out = vec![3];
     out.extend_from_slice(&Handshake::new(InfoHash([1; 20]), PeerId([2; 20])).emit());
     let claim = BlockClaim { index: 1, offset: 16_384, length: 16_384 };
-    let hello = ExtHandshake { reqq: Some(250), port: Some(6881), upload_only: Some(true) };
+    let hello = ExtHandshake { reqq: Some(250), port: Some(6881), upload_only: Some(true), control: Some(8) };
     for message in [
         Message::Bitfield(&[0xf0]),
         Message::Extended(hello),

@@ -42,6 +42,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(who) = peer.who() else { return };
         peer.bytes_in += u64::from(block.length);
+        self.inflow.count(self.now, block.length);
         peer.depth.grow(self.now, request.sent, block.length);
         if let Some(stored) = self.pieces.store(block, conn, who) {
             if let Some(other) = stored.other {
@@ -52,6 +53,7 @@ impl Swarm {
             }
         }
         self.pump(conn);
+        self.welcome();
     }
 
     pub(super) fn discarded(&mut self, conn: Conn, block: Block) {
@@ -161,6 +163,7 @@ impl Swarm {
             .map(|(c, p)| (*c, p.exhausted = false).0)
             .collect();
         idle.into_iter().for_each(|conn| self.pump(conn));
+        self.welcome();
     }
 
     /// Asks for as much as the link should hold.
@@ -172,7 +175,10 @@ impl Swarm {
         if peer.snubbed {
             return self.probe(conn);
         }
-        let mut appetite = peer.appetite(self.config.limits.depth_max);
+        let mut appetite = match peer.control {
+            Some(_) => peer.credit(),
+            None => peer.appetite(self.config.limits.depth_max),
+        };
         let calm = peer.live == 0;
         let mut asked = false;
         while appetite > 0
@@ -207,33 +213,41 @@ impl Swarm {
                 return Some(block);
             }
         }
-        if peer.exhausted {
+        if peer.exhausted || peer.control.is_some() {
             return None;
         }
         loop {
-            let peer = self.peers.get(&conn)?;
-            let who = peer.who()?;
-            // A suspect goes first, since that proves it false; but only one that could send the piece now.
-            let able = |p: &Peer, piece| !p.choking && !p.snubbed && p.have.has(piece);
-            let may_solo = |piece, o: &OpenPiece| {
-                let waits =
-                    |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w) && able(p, piece));
-                o.let_go || o.suspects.contains(&who) || !o.suspects.iter().any(waits)
-            };
-            let choice = self.picker.choose(&self.pieces, &peer.have, conn, may_solo, &mut self.rng);
-            let peer = self.peers.get_mut(&conn)?;
-            let Some((piece, take)) = choice else {
-                peer.exhausted = true;
+            let Some((piece, take)) = self.choose(conn) else {
+                self.peers.get_mut(&conn)?.exhausted = true;
                 return None;
             };
-            self.pieces.own(piece, conn);
-            peer.claims.push((piece, take));
-            // The last piece is asked for: from now on idle links may help others.
-            self.look_again |= take == Take::First && self.pieces.wanted().is_empty();
+            self.claim(conn, piece, take);
             if let Some(block) = self.pieces.ask(piece, conn, take) {
                 return Some(block);
             }
         }
+    }
+
+    /// What to fetch from this link next.
+    pub(super) fn choose(&mut self, conn: Conn) -> Option<(Piece, Take)> {
+        let peer = self.peers.get(&conn)?;
+        let who = peer.who()?;
+        // A suspect goes first, since that proves it false; but only one that could send the piece now.
+        let able = |p: &Peer, piece| !p.choking && !p.snubbed && p.have.has(piece);
+        let may_solo = |piece, o: &OpenPiece| {
+            let waits = |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w) && able(p, piece));
+            o.let_go || o.suspects.contains(&who) || !o.suspects.iter().any(waits)
+        };
+        self.picker.choose(&self.pieces, &peer.have, conn, may_solo, &mut self.rng)
+    }
+
+    pub(super) fn claim(&mut self, conn: Conn, piece: Piece, take: Take) {
+        self.pieces.own(piece, conn);
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.claims.push((piece, take));
+        }
+        // The last piece is asked for: from now on idle links may help others.
+        self.look_again |= take == Take::First && self.pieces.wanted().is_empty();
     }
 
     /// A piece that we wait for has appeared elsewhere: whoever has not begun to send it is asked for a rarer one.
@@ -241,7 +255,7 @@ impl Swarm {
         let Some(open) = self.pieces.get(piece).filter(|o| o.is_untouched() && !o.solo) else { return };
         for conn in open.owners.clone() {
             let Some(peer) = self.peers.get_mut(&conn) else { continue };
-            if !self.picker.is_better_left(&self.pieces, &peer.have, piece) {
+            if peer.control.is_some() || !self.picker.is_better_left(&self.pieces, &peer.have, piece) {
                 continue;
             }
             peer.claims.retain(|(p, _)| *p != piece);

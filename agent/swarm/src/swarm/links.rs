@@ -4,7 +4,7 @@ use super::{CloseReason, Conn, Output, PeerStat, Swarm};
 use crate::limits::{MAX_BACKLOG, MAX_DEPARTED, QUEUE, SIMULTANEOUS};
 use crate::peers::Peer;
 use crate::pieces::Who;
-use crate::wire::{ExtHandshake, Handshake, OwnedMessage};
+use crate::wire::{EXT_CONTROL, ExtHandshake, Handshake, OwnedMessage};
 use crate::{InfoHash, PeerId};
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
@@ -145,6 +145,7 @@ impl Swarm {
             reqq: Some(QUEUE),
             port: self.config.listen_port,
             upload_only: Some(self.pieces.is_complete()),
+            control: Some(EXT_CONTROL),
         }
     }
 

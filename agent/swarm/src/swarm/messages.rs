@@ -32,6 +32,7 @@ impl Swarm {
             }
             Message::Interested => {
                 peer.interested = true;
+                self.serve();
                 Ok(())
             }
             Message::NotInterested => {
@@ -52,6 +53,10 @@ impl Swarm {
                 self.extended(conn, &hello);
                 Ok(())
             }
+            Message::Control { control, .. } => {
+                self.control(conn, control);
+                Ok(())
+            }
             Message::DontHave(index) => self.they_lost(conn, geometry.piece(index)),
         };
         if let Err(what) = done {
@@ -66,8 +71,10 @@ impl Swarm {
         if !peer.have.set(piece) {
             return Ok(());
         }
-        // It need not be told of a piece that it has.
-        peer.haves.retain(|p| *p != piece);
+        if peer.control.is_none() {
+            // It need not be told of a piece that it has.
+            peer.haves.retain(|p| *p != piece);
+        }
         self.picker.appeared(piece);
         if !self.pieces.have().has(piece) {
             peer.useful += 1;
@@ -75,6 +82,7 @@ impl Swarm {
             self.woo(conn);
             self.rethink(piece);
             self.pump(conn);
+            self.welcome();
         }
         self.leave_if_redundant(conn);
         Ok(())
@@ -141,10 +149,14 @@ impl Swarm {
         if let Some(reqq) = hello.reqq {
             peer.reqq = reqq.max(1);
         }
+        if let Some(id) = hello.control {
+            peer.control = Some(id).filter(|id| *id != 0);
+        }
         peer.upload_only |= hello.upload_only == Some(true);
         let remote = peer.remote;
         let listens = hello.port.map(|port| SocketAddrV4::new(*remote.ip(), port));
         self.note_listens(conn, listens);
+        self.serve();
         self.leave_if_redundant(conn);
     }
 

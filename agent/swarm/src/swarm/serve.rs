@@ -3,8 +3,8 @@
 use super::{Conn, Output, Swarm};
 use crate::limits::{HAVE_DELAY, QUEUE};
 use crate::metainfo::Piece;
-use crate::upload::Turn;
-use crate::wire::{BlockClaim, OwnedMessage, PIECE_HEADER};
+use crate::upload::{Sender, Turn};
+use crate::wire::{BlockClaim, Control, OwnedMessage, PIECE_HEADER};
 use alloc::vec::Vec;
 
 impl Swarm {
@@ -14,6 +14,8 @@ impl Swarm {
         let block = block.ok_or("a request outside the torrent, or above 16 KiB")?;
         if self.pieces.have().has(block.piece) && peer.queue.len() < QUEUE {
             peer.queue.push(block);
+            peer.full = None;
+            self.uploads.asked(self.now, conn, block.piece);
             self.serve();
         } else if peer.fast {
             self.send(conn, OwnedMessage::Reject(claim));
@@ -41,7 +43,8 @@ impl Swarm {
     /// Hands out turns until links are full or the slots are taken.
     pub(super) fn serve(&mut self) {
         loop {
-            match self.uploads.next(self.now, &mut self.peers) {
+            let sender = Sender { id: self.config.peer_id, have: self.pieces.have() };
+            match self.uploads.next(self.now, &mut self.peers, sender, &mut self.rng) {
                 Turn::Send(conn, block) => {
                     self.flush_haves(conn);
                     let Some(peer) = self.peers.get_mut(&conn) else { continue };
@@ -49,6 +52,10 @@ impl Swarm {
                     peer.bytes_out += u64::from(block.length);
                     peer.last_out = self.now;
                     self.push(Output::SendBlock { conn, block });
+                }
+                Turn::Offer(conn, piece) => {
+                    self.flush_haves(conn);
+                    self.tell(conn, Control::Offer(piece.map(Piece::index)));
                 }
                 Turn::Wait(until) => {
                     self.uploads_at = until;
@@ -60,9 +67,15 @@ impl Swarm {
 
     /// A piece is ours: everybody who lacks it hears of it, soon.
     pub(super) fn spread(&mut self, piece: Piece) {
-        for peer in self.peers.values_mut().filter(|p| p.peer_id.is_some() && !p.have.has(piece)) {
-            peer.haves.push(piece);
-            self.haves_at.get_or_insert(self.now + HAVE_DELAY);
+        for peer in self.peers.values_mut().filter(|p| p.peer_id.is_some()) {
+            let lacks = !peer.have.has(piece);
+            // Our own nodes serve the poorest first, so they hear of every piece, if it costs no packet.
+            if lacks || peer.control.is_some() && !peer.is_complete() {
+                peer.haves.push(piece);
+            }
+            if lacks {
+                self.haves_at.get_or_insert(self.now + HAVE_DELAY);
+            }
         }
     }
 

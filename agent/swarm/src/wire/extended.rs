@@ -2,7 +2,7 @@
 //! Decides which keys count; the others, and wrong types, are ignored.
 
 use crate::bencode::{self, Writer};
-use crate::wire::message::EXT_DONTHAVE;
+use crate::wire::message::{EXT_CONTROL, EXT_DONTHAVE};
 use alloc::vec::Vec;
 
 /// Each key is optional, and a peer may send the handshake again to change one.
@@ -14,6 +14,8 @@ pub struct ExtHandshake {
     pub port: Option<u16>,
     /// BEP 21: the sender wants nothing more.
     pub upload_only: Option<bool>,
+    /// The id under which the sender takes [`crate::wire::Control`] messages; 0 takes it back (BEP 10).
+    pub control: Option<u8>,
 }
 
 impl ExtHandshake {
@@ -21,6 +23,9 @@ impl ExtHandshake {
         let mut w = Writer::new();
         w.dict(|w| {
             w.str("m").dict(|w| {
+                if self.control.is_some() {
+                    w.str("bt_ctl").int(u64::from(EXT_CONTROL));
+                }
                 w.str("lt_donthave").int(u64::from(EXT_DONTHAVE));
             });
             if let Some(port) = self.port {
@@ -40,7 +45,9 @@ impl ExtHandshake {
     pub(crate) fn parse(body: &[u8]) -> Option<ExtHandshake> {
         let (value, _) = bencode::parse_prefix(body).ok()?;
         let dict = value.as_dict()?;
+        let ids = dict.dict("m");
         Some(ExtHandshake {
+            control: ids.and_then(|m| m.uint("bt_ctl")).and_then(|n| u8::try_from(n).ok()),
             reqq: dict.uint("reqq").map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             port: dict.uint("p").and_then(|n| u16::try_from(n).ok()).filter(|&p| p != 0),
             upload_only: dict.uint("upload_only").map(|n| n != 0),

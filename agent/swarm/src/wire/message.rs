@@ -1,7 +1,7 @@
 //! The messages of BEP 3, 6, 10 and 54, borrowed from a buffer or owned until they are sent.
 //! Decides the layout; never whether an index exists.
 
-use crate::wire::{ExtHandshake, WireError};
+use crate::wire::{Control, ExtHandshake, WireError};
 use alloc::vec::Vec;
 
 /// A range that a peer named; only [`crate::metainfo::Geometry::claim`] makes a block of it.
@@ -40,6 +40,11 @@ pub enum Message<'a> {
     Extended(ExtHandshake),
     /// BEP 54: the peer has lost this piece.
     DontHave(u32),
+    /// Our own nodes' extension, under the id that its receiver has chosen.
+    Control {
+        id: u8,
+        control: Control,
+    },
     /// An id, or an extended id, that we do not know: BEP 10 asks to ignore it.
     Unknown(u8),
 }
@@ -59,6 +64,7 @@ pub enum OwnedMessage {
     HaveNone,
     Reject(BlockClaim),
     Extended(ExtHandshake),
+    Control { id: u8, control: Control },
 }
 
 const CHOKE: u8 = 0;
@@ -82,6 +88,7 @@ const EXTENDED: u8 = 20;
 /// Extended ids that we ask for in our extended handshake (BEP 10: each side chooses its own).
 pub(crate) const EXT_HANDSHAKE: u8 = 0;
 pub(crate) const EXT_DONTHAVE: u8 = 7;
+pub(crate) const EXT_CONTROL: u8 = 8;
 
 /// Bytes before the payload of a piece message: length, id, index, offset.
 pub const PIECE_HEADER: usize = 13;
@@ -110,6 +117,7 @@ impl OwnedMessage {
             OwnedMessage::HaveNone => Message::HaveNone,
             OwnedMessage::Reject(c) => Message::Reject(*c),
             OwnedMessage::Extended(h) => Message::Extended(h.clone()),
+            OwnedMessage::Control { id, control } => Message::Control { id: *id, control: *control },
         }
     }
 
@@ -127,6 +135,7 @@ impl OwnedMessage {
             OwnedMessage::Bitfield(b) => u32::try_from(b.len()).unwrap_or(u32::MAX).saturating_add(5),
             OwnedMessage::Request(_) | OwnedMessage::Cancel(_) | OwnedMessage::Reject(_) => 17,
             OwnedMessage::Extended(_) => 128,
+            OwnedMessage::Control { .. } => 11,
             _ => 5,
         }
     }
@@ -159,6 +168,10 @@ impl Message<'_> {
             Message::DontHave(i) => {
                 let [a, b, c, d] = i.to_be_bytes();
                 frame(out, EXTENDED, &[EXT_DONTHAVE, a, b, c, d]);
+            }
+            Message::Control { id, control } => {
+                let [a, b, c, d, e] = control.emit();
+                frame(out, EXTENDED, &[*id, a, b, c, d, e]);
             }
             Message::Unknown(id) => bare(out, *id),
         }
@@ -195,6 +208,10 @@ impl Message<'_> {
                 (&EXT_DONTHAVE, rest) => {
                     Message::DontHave(u32::from_be_bytes(rest.try_into().map_err(|_| wrong)?))
                 }
+                (&EXT_CONTROL, rest) => match Control::parse(rest) {
+                    Some(control) => Message::Control { id: EXT_CONTROL, control },
+                    None => Message::Unknown(id),
+                },
                 _ => Message::Unknown(id),
             },
             _ => Message::Unknown(id),

@@ -15,7 +15,8 @@ fn open() -> Decoder {
 
 fn messages() -> Vec<Message<'static>> {
     let c = BlockClaim { index: 1, offset: 2 * BLOCK, length: BLOCK };
-    let hello = ExtHandshake { reqq: Some(2000), port: Some(6881), upload_only: Some(true) };
+    let hello =
+        ExtHandshake { reqq: Some(2000), port: Some(6881), upload_only: Some(true), control: Some(8) };
     alloc::vec![
         Message::KeepAlive,
         Message::Choke,

@@ -1,4 +1,4 @@
-//! How busy our uplink is, against the best that it has shown. Decides nothing; the scheduler asks it for spare room.
+//! How busy a direction of our link is, against the best that it has shown. Decides nothing; the scheduler asks it for spare room, and the receiver for what is much.
 
 use crate::Time;
 use core::time::Duration;
@@ -10,7 +10,7 @@ const MEMORY: Duration = Duration::from_secs(30);
 
 /// Rates in bytes a second.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     since: Time,
     bytes: u64,
     rate: u64,
@@ -18,19 +18,24 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn new() -> Meter {
+    pub(crate) fn new() -> Meter {
         Meter { since: Time(0), bytes: 0, rate: 0, best: 0 }
     }
 
-    pub(super) fn count(&mut self, now: Time, bytes: u32) {
+    pub(crate) fn count(&mut self, now: Time, bytes: u32) {
         self.roll(now);
         self.bytes += u64::from(bytes);
     }
 
-    /// The uplink carries less than seven eighths of what it could.
-    pub(super) fn is_spare(&mut self, now: Time) -> bool {
+    /// The link carries less than seven eighths of what it could.
+    pub(crate) fn is_spare(&mut self, now: Time) -> bool {
         self.roll(now);
         self.rate * 8 < self.best * 7
+    }
+
+    /// The best rate of late, which is taken for the link's.
+    pub(crate) fn best(&self) -> u64 {
+        self.best
     }
 
     fn roll(&mut self, now: Time) {

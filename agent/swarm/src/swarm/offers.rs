@@ -1,0 +1,102 @@
+//! Turns that our own nodes offer each other (`bt_ctl`). Decides how much is accepted at a time: enough to keep the
+//! downlink full, and little enough that pieces come one after the other; never who is offered one (upload.rs).
+
+use super::{Conn, Swarm};
+use crate::limits::{DOWNLOAD_LEAD, DOWNLOAD_LEAD_MIN, READY_TOLD};
+use crate::metainfo::{BLOCK, Piece};
+use crate::pieces::Take;
+use crate::wire::{Control, OwnedMessage};
+use alloc::vec::Vec;
+
+impl Swarm {
+    pub(super) fn tell(&mut self, conn: Conn, control: Control) {
+        if let Some(id) = self.peers.get(&conn).and_then(|p| p.control) {
+            self.send(conn, OwnedMessage::Control { id, control });
+        }
+    }
+
+    pub(super) fn control(&mut self, conn: Conn, control: Control) {
+        match control {
+            Control::Offer(piece) => self.offered(conn, piece),
+            Control::Pass => {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.full = Some(self.now);
+                }
+                self.uploads.passed(conn);
+                self.serve();
+            }
+            Control::Ready => {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.full = None;
+                    peer.ready = true;
+                }
+                self.serve();
+            }
+        }
+    }
+
+    /// Accepts by asking for a whole piece, or passes.
+    fn offered(&mut self, conn: Conn, hint: Option<u32>) {
+        let choice = if self.accepts(conn) { self.choose_offered(conn, hint) } else { None };
+        if let Some((piece, take)) = choice {
+            self.claim(conn, piece, take);
+            self.pump(conn);
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.passed = choice.is_none();
+        if peer.passed {
+            self.tell(conn, Control::Pass);
+        }
+    }
+
+    fn choose_offered(&mut self, conn: Conn, hint: Option<u32>) -> Option<(Piece, Take)> {
+        let hint = hint.and_then(|n| self.config.geometry.piece(n));
+        let theirs = &self.peers.get(&conn)?.have;
+        let fits = |p: &Piece| theirs.has(*p) && !self.pieces.have().has(*p) && self.pieces.get(*p).is_none();
+        match hint.filter(fits) {
+            Some(piece) => Some((piece, Take::First)),
+            None => self.choose(conn),
+        }
+    }
+
+    /// Blocks that are asked for and not here.
+    fn awaited(&self) -> u32 {
+        self.peers.values().filter(|p| !p.snubbed).map(|p| p.live).sum()
+    }
+
+    /// Blocks below which another piece is welcome: so much that the next one begins as the last one ends.
+    fn capacity(&self) -> u32 {
+        let micros = u64::try_from(DOWNLOAD_LEAD.as_micros()).unwrap_or(u64::MAX);
+        let lead = (self.inflow.best() / 1000).saturating_mul(micros / 1000) / u64::from(BLOCK);
+        u32::try_from(lead).unwrap_or(u32::MAX).max(DOWNLOAD_LEAD_MIN)
+    }
+
+    fn accepts(&self, conn: Conn) -> bool {
+        let Some(peer) = self.peers.get(&conn) else { return false };
+        if self.stopped || peer.snubbed || peer.choking || peer.useful == 0 || self.now < peer.paused_until {
+            return false;
+        }
+        let capacity = self.capacity();
+        // A source's turn is the dearest, since all that is new comes from there: it is taken beside another's.
+        let piece = self.config.geometry.piece_length().div_ceil(BLOCK);
+        let beside = if peer.is_complete() && peer.live <= piece { capacity + piece } else { capacity };
+        self.awaited() < beside
+    }
+
+    /// There is room for more: some of those whose offers were passed hear of it.
+    pub(super) fn welcome(&mut self) {
+        if self.pieces.is_complete() || self.awaited() >= self.capacity() {
+            return;
+        }
+        let passed = self.peers.iter().filter(|(_, p)| p.passed && p.useful > 0 && !p.snubbed);
+        let mut all: Vec<(bool, u32, Conn)> =
+            passed.map(|(c, p)| (!p.is_complete(), self.rng.next_u32(), *c)).collect();
+        all.sort_unstable();
+        for (_, _, conn) in all.into_iter().take(READY_TOLD) {
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.passed = false;
+            }
+            self.tell(conn, Control::Ready);
+        }
+    }
+}
