@@ -18,6 +18,7 @@ pub use accept::listen;
 pub use limits::{BACKLOG, MAX_LINKS};
 
 use crate::storage;
+use crate::trackers::Trackers;
 use crate::verify::{Content, Hasher};
 use boottorrent_swarm::swarm::{Config, Conn, Have, Input, PeerStat, Progress, Swarm};
 use boottorrent_swarm::{InfoHash, PeerId, Time};
@@ -35,7 +36,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use trackers::{TrackerSocket, Trackers};
+use trackers::TrackerSocket;
 
 /// What a driver is made of.
 pub struct Options {

@@ -3,6 +3,8 @@
 
 pub mod storage;
 pub mod verify;
+mod stream;
+mod trackers;
 pub mod driver;
 
 mod sys;

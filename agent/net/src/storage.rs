@@ -90,7 +90,7 @@ pub trait Store: Send + Sync {
     /// A range that is not in the layout, a store that is read only, or a disk that fails.
     fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Error>;
 
-    /// Writes as much of `parts` as the socket takes; bytes written.
+    /// Writes as much of `parts` as the socket takes; bytes written. A store of files has a way with fewer copies.
     ///
     /// # Errors
     /// The socket's, or the reason why the file's bytes can't be vouched for.
@@ -99,7 +99,18 @@ pub trait Store: Send + Sync {
         socket: BorrowedFd<'_>,
         parts: &[Part<'_>],
         scratch: &mut Vec<u8>,
-    ) -> Result<usize, SendError>;
+    ) -> Result<usize, SendError> {
+        scratch.clear();
+        for part in parts {
+            match *part {
+                Part::Bytes(bytes) => scratch.extend_from_slice(bytes),
+                Part::Stored { at, length } => self
+                    .digest(at, length, &mut |bytes| scratch.extend_from_slice(bytes))
+                    .map_err(SendError::Store)?,
+            }
+        }
+        nix::unistd::write(socket, scratch).map_err(|e| SendError::Socket(e.into()))
+    }
 
     /// Gives the range's bytes to `sink`, in order.
     ///

@@ -33,8 +33,6 @@ pub(super) const DIAL_TIMEOUT: Duration = Duration::from_millis(2500);
 /// Who dials us says which torrent within this time.
 pub(super) const GREET_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Trackers of one torrent; more would be a forged list.
-pub(super) const MAX_TRACKERS: usize = 8;
 /// A tracker's answer: 200 peers are 1,220 bytes, foreign trackers send up to a few kilobytes.
 pub(super) const TRACKER_DATAGRAM: usize = 8 * 1024;
 /// Datagrams read in one turn.

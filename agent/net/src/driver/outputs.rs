@@ -1,7 +1,8 @@
 //! Performs what the cores ask for, and tells them what became of it. Decides nothing but how long one link's turn is.
 
-use super::link::{Hangup, Link, Stage};
+use super::link::{Link, Stage};
 use super::{Driver, Event, TorrentId};
+use crate::stream::Hangup;
 use boottorrent_swarm::Time;
 use boottorrent_swarm::announce::Announce;
 use boottorrent_swarm::swarm::{CloseReason, Conn, Input, Output};
@@ -12,7 +13,8 @@ impl Driver {
     pub(super) fn perform(&mut self, torrent: u32, now: Time) {
         loop {
             let Some(seat) = self.seats.get_mut(&torrent) else { return };
-            seat.trackers.run(now, &self.tracker_socket, &mut seat.swarm);
+            let socket = &self.tracker_socket;
+            seat.trackers.run(now, &mut seat.swarm, |to, datagram| socket.send(to, datagram));
             let mut idle = true;
             while let Some(output) = self.seats.get_mut(&torrent).and_then(|s| s.swarm.poll()) {
                 idle = false;

@@ -3,8 +3,9 @@
 
 use super::accept::tcp_socket;
 use super::limits::{ACCEPT_REST, ADDRESS_SHARE, DIAL_TIMEOUT, GREET_TIMEOUT};
-use super::link::{Hangup, Link, Stage};
+use super::link::{Link, Stage};
 use super::{Driver, Event, LISTENER};
+use crate::stream::Hangup;
 use boottorrent_swarm::Time;
 use boottorrent_swarm::swarm::{Conn, Input};
 use nix::errno::Errno;

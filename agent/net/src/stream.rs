@@ -1,0 +1,227 @@
+//! The two halves of a link's byte stream, whatever carries it: what was received of the current frame or block, and what
+//! waits to be sent. Decides where bytes go; never what they mean.
+
+use crate::storage::{self, Part};
+use crate::verify::Content;
+use boottorrent_swarm::Time;
+use boottorrent_swarm::metainfo::{Block, Geometry};
+use boottorrent_swarm::swarm::{Admit, Conn, Input, Swarm};
+use boottorrent_swarm::wire::{Decoder, Frame, Handshake, PIECE_HEADER, WireError, emit_piece_header};
+use std::collections::VecDeque;
+use std::io;
+
+/// Why a link is over, seen from this side of the core.
+#[derive(Debug)]
+pub(crate) enum Hangup {
+    /// The peer closed, or the connection broke: which of them is of no use to anybody.
+    End,
+    Wire(WireError),
+    /// The core asked for it while a block was admitted.
+    Refused,
+    /// Our own bytes can't be vouched for.
+    Store(storage::Error),
+}
+
+impl From<io::Error> for Hangup {
+    fn from(_: io::Error) -> Hangup {
+        Hangup::End
+    }
+}
+
+/// What the next bytes of the stream are.
+enum Intake {
+    Frames,
+    /// The rest of a block, to be kept or to be thrown away.
+    Payload {
+        block: Block,
+        done: u32,
+        keep: bool,
+    },
+}
+
+/// The reading half.
+pub(crate) struct Inbound {
+    conn: Conn,
+    decoder: Decoder,
+    intake: Intake,
+    /// A frame whose end has not come yet.
+    partial: Vec<u8>,
+}
+
+impl Inbound {
+    pub(crate) fn new(conn: Conn) -> Inbound {
+        Inbound { conn, decoder: Decoder::new(), intake: Intake::Frames, partial: Vec::new() }
+    }
+
+    pub(crate) fn set_geometry(&mut self, geometry: &Geometry) {
+        self.decoder.set_geometry(geometry);
+    }
+
+    /// What waits for its end: it belongs in front of what comes next.
+    pub(crate) fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
+    /// The caller has it now.
+    pub(crate) fn drop_partial(&mut self) {
+        self.partial.clear();
+    }
+
+    /// The same, given up to the caller.
+    pub(crate) fn take_partial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Looks for the handshake at the head of `bytes`; what is behind it is kept.
+    pub(crate) fn greet(&mut self, bytes: &[u8]) -> Result<Option<Handshake>, Hangup> {
+        let frame = self.decoder.next(bytes).map_err(Hangup::Wire)?;
+        let (taken, handshake) = match frame {
+            Some((taken, Frame::Handshake(handshake))) => (taken, Some(handshake)),
+            _ => (0, None),
+        };
+        self.partial.extend_from_slice(&bytes[taken..]);
+        Ok(handshake)
+    }
+
+    /// `done` bytes of the block are there.
+    fn took(&mut self, now: Time, swarm: &mut Swarm, block: Block, done: u32, keep: bool) {
+        if done < block.length {
+            self.intake = Intake::Payload { block, done, keep };
+            return;
+        }
+        self.intake = Intake::Frames;
+        self.decoder.payload_done();
+        let conn = self.conn;
+        swarm.handle(now, if keep { Input::Block { conn, block } } else { Input::Discarded { conn, block } });
+    }
+
+    /// Takes every whole frame in `bytes`, and of a block what is there; keeps the rest.
+    pub(crate) fn frames(
+        &mut self,
+        now: Time,
+        swarm: &mut Swarm,
+        content: &Content,
+        bytes: &[u8],
+    ) -> Result<(), Hangup> {
+        let conn = self.conn;
+        let mut bytes = bytes;
+        loop {
+            if let Intake::Payload { block, done, keep } = self.intake {
+                let taken = payload(content, block, done, keep, bytes)?;
+                bytes = &bytes[taken..];
+                self.took(now, swarm, block, done + taken as u32, keep);
+            }
+            let Some((taken, frame)) = self.decoder.next(bytes).map_err(Hangup::Wire)? else { break };
+            bytes = &bytes[taken..];
+            match frame {
+                Frame::Handshake(handshake) => swarm.handle(now, Input::Handshake { conn, handshake }),
+                Frame::Message(message) => swarm.handle(now, Input::Message { conn, message }),
+                Frame::Payload { index, begin, length } => {
+                    let (block, keep) = match swarm.admit_block(conn, index, begin, length) {
+                        Admit::Store(block) => (block, true),
+                        Admit::Discard(block) => (block, false),
+                        Admit::Close => return Err(Hangup::Refused),
+                    };
+                    self.intake = Intake::Payload { block, done: 0, keep };
+                }
+            }
+        }
+        self.partial.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Puts what is there of a block to its place, or nowhere; the number of bytes.
+fn payload(content: &Content, block: Block, done: u32, keep: bool, bytes: &[u8]) -> Result<usize, Hangup> {
+    let here = bytes.len().min((block.length - done) as usize);
+    if keep && here > 0 {
+        let at = content.geometry.piece_offset(block.piece) + u64::from(block.offset + done);
+        content.store.write(at, &bytes[..here]).map_err(Hangup::Store)?;
+    }
+    Ok(here)
+}
+
+enum Segment {
+    Bytes(Vec<u8>),
+    Block { header: [u8; PIECE_HEADER], at: u64, length: u32 },
+}
+
+impl Segment {
+    fn length(&self) -> usize {
+        match self {
+            Segment::Bytes(bytes) => bytes.len(),
+            Segment::Block { length, .. } => PIECE_HEADER + *length as usize,
+        }
+    }
+}
+
+/// The writing half.
+#[derive(Default)]
+pub(crate) struct Outbound {
+    queue: VecDeque<Segment>,
+    /// Bytes of the first segment that are sent.
+    sent: usize,
+    queued: usize,
+}
+
+impl Outbound {
+    /// Queues bytes of the protocol.
+    pub(crate) fn push(&mut self, emit: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.queue.back(), Some(Segment::Bytes(_))) {
+            self.queue.push_back(Segment::Bytes(Vec::new()));
+        }
+        if let Some(Segment::Bytes(bytes)) = self.queue.back_mut() {
+            let before = bytes.len();
+            emit(bytes);
+            self.queued += bytes.len() - before;
+        }
+    }
+
+    /// Queues a block; its bytes are read when they are sent.
+    pub(crate) fn push_block(&mut self, block: Block, content: &Content) {
+        let mut header = [0; PIECE_HEADER];
+        emit_piece_header(block, &mut header);
+        let at = content.geometry.piece_offset(block.piece) + u64::from(block.offset);
+        let segment = Segment::Block { header, at, length: block.length };
+        self.queued += segment.length();
+        self.queue.push_back(segment);
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> u32 {
+        u32::try_from(self.queued).unwrap_or(u32::MAX)
+    }
+
+    /// What is to be sent next, in order, in `most` parts or one more.
+    pub(crate) fn parts(&self, most: usize) -> Vec<Part<'_>> {
+        let mut parts = Vec::with_capacity(most + 1);
+        let mut skip = self.sent;
+        for segment in self.queue.iter().take(most / 2) {
+            match segment {
+                Segment::Bytes(bytes) => parts.push(Part::Bytes(&bytes[skip..])),
+                Segment::Block { header, at, length } => {
+                    if skip < PIECE_HEADER {
+                        parts.push(Part::Bytes(&header[skip..]));
+                    }
+                    let past = skip.saturating_sub(PIECE_HEADER) as u64;
+                    parts.push(Part::Stored { at: at + past, length: u64::from(*length) - past });
+                }
+            }
+            skip = 0;
+        }
+        parts
+    }
+
+    /// So many bytes are on their way.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.queued = self.queued.saturating_sub(bytes);
+        self.sent += bytes;
+        while let Some(first) = self.queue.front() {
+            if self.sent < first.length() {
+                break;
+            }
+            self.sent -= first.length();
+            self.queue.pop_front();
+        }
+    }
+}
