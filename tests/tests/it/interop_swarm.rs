@@ -1,5 +1,7 @@
-//! Our seed and our client beside other people's: aria2 and libtorrent download from ours, and ours from theirs.
-//! Everybody has an address of its own in 127.0.0.0/8, since libtorrent takes one link an address.
+//! Our seed and our client beside other people's: aria2, libtorrent and Transmission download from ours, and ours from
+//! theirs. On loopback everybody has an address of its own in 127.0.0.0/8, since libtorrent takes one link an address.
+
+mod mixed;
 
 use boottorrent_tests::programs;
 use boottorrent_tests::torrent::{self, Torrent};
@@ -9,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Downloads when it is given a peer and ends when it has everything; seeds otherwise until it is killed.
+/// Downloads when it is given a peer and ends when it has everything; otherwise it is there until it is killed.
+/// What names no peer but a tracker is announced to.
 const LIBTORRENT: &str = r"
 import libtorrent as lt, sys, time
 torrent, folder, listen, *peers = sys.argv[1:]
@@ -18,9 +21,12 @@ session = lt.session({'listen_interfaces': listen, 'outgoing_interfaces': listen
     'enable_incoming_utp': False, 'enable_outgoing_utp': False})
 handle = session.add_torrent({'ti': lt.torrent_info(torrent), 'save_path': folder, 'trackers': []})
 for peer in peers:
+    if peer.startswith('http'):
+        handle.add_tracker({'url': peer})
+        continue
     address, port = peer.split(':')
     handle.connect_peer((address, int(port)))
-while not peers or not handle.status().is_seeding:
+while not peers or peers[0].startswith('http') or not handle.status().is_seeding:
     time.sleep(0.05)
 ";
 
