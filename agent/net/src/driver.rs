@@ -8,6 +8,7 @@ mod accept;
 mod clock;
 mod limits;
 mod link;
+mod pace;
 mod strangers;
 mod outputs;
 mod chores;

@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     pub(crate) paused_until: Time,
     /// The last block, or the first request after a calm.
     pub(crate) progress: Time,
+    /// When blocks were asked for after a calm, and what has come since.
+    pub(crate) since_calm: (Time, u64),
     /// The picker found nothing; set back when a piece appears that may suit.
     pub(crate) exhausted: bool,
 
@@ -114,6 +116,7 @@ impl Peer {
             snubbed: false,
             paused_until: now,
             progress: now,
+            since_calm: (now, 0),
             exhausted: false,
             control: None,
             passed: false,
@@ -128,6 +131,18 @@ impl Peer {
             bytes_out: 0,
             duplicates: 0,
         }
+    }
+
+    /// Blocks that it owes, by the share of our downlink that it uses.
+    pub(crate) fn awaited(&self, now: Time, best: u64) -> u32 {
+        let (since, bytes) = self.since_calm;
+        let elapsed = now.since(since);
+        if elapsed < TRIAL || best == 0 {
+            return self.live;
+        }
+        let rate = u128::from(bytes) * 1_000_000 / elapsed.as_micros().max(1);
+        let share = u128::from(self.live) * rate / u128::from(best);
+        u32::try_from(share).unwrap_or(u32::MAX).min(self.live)
     }
 
     pub(crate) fn who(&self) -> Option<Who> {
@@ -171,6 +186,9 @@ impl Peer {
         self.requests.iter().find(|r| r.arriving).map(|r| r.block)
     }
 }
+
+/// A link is taken to be as fast as ours for so long: a turn that is given ahead begins when the one before has ended.
+const TRIAL: Duration = Duration::from_millis(50);
 
 /// How far ahead to ask: bandwidth times delay, found by asking for twice what came in a round trip.
 #[derive(Debug)]

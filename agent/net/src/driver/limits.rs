@@ -9,11 +9,15 @@ pub(super) const READ_BUFFER: usize = 256 * 1024;
 pub(super) const READ_TURN: usize = 1 << 20;
 /// Bytes that one link may take in one turn.
 pub(super) const SEND_TURN: u64 = 1 << 20;
-/// Bytes that wait in a link's own queue. What is queued can't be reconsidered by the upload scheduler, and what is not
-/// queued costs a turn of the loop: eight blocks keep 10 Gbit/s busy for 100 us.
-pub(super) const LINK_QUEUE: u32 = 128 * 1024;
-/// The same for what the kernel holds unsent (its share that is in flight comes on top).
-pub(super) const NOTSENT_LOWAT: u32 = 128 * 1024;
+/// Bytes that wait in a link's own queue, and as many unsent in the kernel. What is queued can't be reconsidered by the
+/// upload scheduler: a whole piece in there, and it would serve everybody at once without knowing.
+pub(super) const LINK_QUEUE_MIN: u32 = 32 * 1024;
+/// The same on a fast link: what is not queued costs a turn of the loop; eight blocks keep 10 Gbit/s busy for 100 us.
+pub(super) const LINK_QUEUE_MAX: u32 = 128 * 1024;
+/// What lies between: what the link has lately sent in so long a time.
+pub(super) const LINK_QUEUE_TIME: Duration = Duration::from_micros(2500);
+/// For which its bytes are counted over this long.
+pub(super) const LINK_RATE_WINDOW: Duration = Duration::from_millis(10);
 /// Segments of one write: eight blocks and the messages between them.
 pub(super) const SEND_PARTS: usize = 24;
 
@@ -52,5 +56,5 @@ pub(super) const POLL_TURN: usize = 256;
 
 const _: () = {
     assert!(READ_BUFFER > 128 * 1024 + 5, "a partial frame of any length must leave room to read on");
-    assert!(LINK_QUEUE as u64 <= SEND_TURN);
+    assert!(LINK_QUEUE_MIN <= LINK_QUEUE_MAX && LINK_QUEUE_MAX as u64 <= SEND_TURN);
 };

@@ -1,6 +1,7 @@
 //! One TCP link on a kernel socket. Decides how much is read and written at a time; never what it means.
 
-use super::limits::{LINK_QUEUE, NOTSENT_LOWAT, READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN};
+use super::limits::{READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN};
+use super::pace::Pace;
 use crate::storage::SendError;
 use crate::stream::{Hangup, Inbound, Outbound};
 use crate::verify::Content;
@@ -39,13 +40,15 @@ pub(super) struct Link {
     socket: TcpStream,
     inbound: Inbound,
     outbound: Outbound,
+    pace: Pace,
 }
 
 impl Link {
     pub(super) fn new(conn: Conn, socket: TcpStream, peer: SocketAddrV4, stage: Stage) -> Link {
         // Neither is needed for correctness, and a socket that dies here is seen by the first read.
         let _ = socket.set_nodelay(true);
-        let _ = crate::sys::set_notsent_lowat(&socket, NOTSENT_LOWAT);
+        let pace = Pace::new();
+        let _ = crate::sys::set_notsent_lowat(&socket, pace.queue());
         Link {
             conn,
             peer,
@@ -58,6 +61,7 @@ impl Link {
             socket,
             inbound: Inbound::new(conn),
             outbound: Outbound::default(),
+            pace,
         }
     }
 
@@ -131,7 +135,7 @@ impl Link {
     }
 
     pub(super) fn room(&self) -> u32 {
-        LINK_QUEUE.saturating_sub(self.outbound.queued())
+        self.pace.queue().saturating_sub(self.outbound.queued())
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -144,7 +148,12 @@ impl Link {
     }
 
     /// Writes what the socket takes; bytes written. Less than was queued: the socket is full.
-    pub(super) fn flush(&mut self, content: &Content, scratch: &mut Vec<u8>) -> Result<usize, Hangup> {
+    pub(super) fn flush(
+        &mut self,
+        now: Time,
+        content: &Content,
+        scratch: &mut Vec<u8>,
+    ) -> Result<usize, Hangup> {
         let mut total = 0;
         while self.has_output() && !self.sated() {
             let parts = self.outbound.parts(SEND_PARTS);
@@ -159,6 +168,9 @@ impl Link {
                 Err(SendError::Socket(e)) => return Err(e.into()),
                 Err(SendError::Store(e)) => return Err(Hangup::Store(e)),
             }
+        }
+        if self.pace.sent(now, total) {
+            let _ = crate::sys::set_notsent_lowat(&self.socket, self.pace.queue());
         }
         Ok(total)
     }

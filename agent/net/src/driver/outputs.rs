@@ -95,7 +95,7 @@ impl Driver {
         let Some(torrent) = link.torrent else { return };
         let Some(seat) = self.seats.get_mut(&torrent) else { return };
         let fresh = link.sent_in_turn == 0;
-        match link.flush(&seat.content, &mut self.send_buffer) {
+        match link.flush(now, &seat.content, &mut self.send_buffer) {
             Ok(written) => {
                 if fresh && written > 0 {
                     self.fed.push(conn);

@@ -42,6 +42,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(who) = peer.who() else { return };
         peer.bytes_in += u64::from(block.length);
+        peer.since_calm.1 += u64::from(block.length);
         self.inflow.count(self.now, block.length);
         peer.depth.grow(self.now, request.sent, block.length);
         if let Some(stored) = self.pieces.store(block, conn, who) {
@@ -194,6 +195,7 @@ impl Swarm {
         // Not where nothing was asked: a link that stands still in mid-block would look alive for ever.
         if calm && let Some(peer) = self.peers.get_mut(&conn) {
             peer.progress = self.now;
+            peer.since_calm = (self.now, 0);
             peer.depth.restart(self.now);
         }
         self.flush_haves(conn);

@@ -59,9 +59,11 @@ impl Swarm {
         }
     }
 
-    /// Blocks that are asked for and not here.
+    /// Blocks that are asked for and not here; those of a slow link count as much less as it is slower than our own, or
+    /// one sender that serves many would keep us from all the others.
     fn awaited(&self) -> u32 {
-        self.peers.values().filter(|p| !p.snubbed).map(|p| p.live).sum()
+        let best = self.inflow.best();
+        self.peers.values().filter(|p| !p.snubbed && p.live > 0).map(|p| p.awaited(self.now, best)).sum()
     }
 
     /// Blocks below which another piece is welcome: so much that the next one begins as the last one ends.
