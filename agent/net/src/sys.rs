@@ -1,7 +1,9 @@
-//! The package's one system call without a safe wrapper. Decides nothing.
+//! The package's system calls without a safe wrapper. Decides nothing.
 #![allow(unsafe_code)]
 
 use nix::libc;
+#[cfg(feature = "smoltcp")]
+pub(crate) use packets::{keep_segments_apart, packet_socket};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -14,6 +16,75 @@ pub(crate) fn set_notsent_lowat(socket: impl AsFd, bytes: u32) -> io::Result<()>
         libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, (&raw const bytes).cast(), length)
     };
     if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What the smoltcp driver needs of a card.
+#[cfg(feature = "smoltcp")]
+mod packets {
+    use nix::libc;
+    use std::io;
+    use std::mem;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    /// An AF_PACKET socket that sees every frame that comes to one card, and none that leaves it.
+    pub(crate) fn packet_socket(index: u32) -> io::Result<OwnedFd> {
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: socket(2) takes plain numbers and no memory. Protocol 0 receives nothing until bind.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+        check(fd)?;
+        // SAFETY: the descriptor was made by the call just before, and nobody else has it.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let yes: libc::c_int = 1;
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        let option = libc::PACKET_IGNORE_OUTGOING;
+        // SAFETY: value and length describe the same live int.
+        check(unsafe { libc::setsockopt(fd, libc::SOL_PACKET, option, (&raw const yes).cast(), length) })?;
+        // SAFETY: all-zero bytes are a valid `sockaddr_ll`, which has integers and arrays of them only.
+        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex =
+            i32::try_from(index).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: bind(2) reads `length` bytes, the size of the structure that the pointer names.
+        check(unsafe { libc::bind(fd, (&raw const address).cast(), length) })?;
+        Ok(socket)
+    }
+
+    /// `struct ethtool_value` (ethtool.h), which the libc crate does not have.
+    #[repr(C)]
+    struct EthtoolValue {
+        command: u32,
+        data: u32,
+    }
+
+    const ETHTOOL_SGRO: u32 = 0x2c;
+    const ETHTOOL_SFLAGS: u32 = 0x26;
+
+    /// Turns GRO and LRO of a card off.
+    pub(crate) fn keep_segments_apart(socket: &OwnedFd, card: &str) -> io::Result<()> {
+        // ETHTOOL_SFLAGS with no flag: no LRO (and no other of the few features that it knows).
+        for command in [ETHTOOL_SGRO, ETHTOOL_SFLAGS] {
+            let mut value = EthtoolValue { command, data: 0 };
+            // SAFETY: all-zero bytes are a valid `ifreq`: integers, arrays and a union of those with null pointers.
+            let mut request: libc::ifreq = unsafe { mem::zeroed() };
+            if card.len() >= libc::IFNAMSIZ {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput));
+            }
+            for (to, from) in request.ifr_name.iter_mut().zip(card.bytes()) {
+                *to = from as libc::c_char;
+            }
+            request.ifr_ifru.ifru_data = (&raw mut value).cast();
+            // SAFETY: SIOCETHTOOL reads one `ifreq`, and by its pointer one `ethtool_value` for these commands; both
+            // live until the call has returned.
+            check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) })?;
+        }
+        Ok(())
+    }
+
+    fn check(result: libc::c_int) -> io::Result<()> {
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
 }
 
 #[cfg(test)]

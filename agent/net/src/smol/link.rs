@@ -1,0 +1,139 @@
+//! One TCP link on a smoltcp socket. Decides how much is moved at a time; never what it means.
+
+use super::limits::{LINK_QUEUE, SEND_PARTS};
+use crate::storage::Part;
+use crate::stream::{Hangup, Inbound, Outbound};
+use crate::verify::Content;
+use boottorrent_swarm::Time;
+use boottorrent_swarm::swarm::{Conn, Swarm};
+use boottorrent_swarm::wire::Handshake;
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp;
+use std::net::SocketAddrV4;
+
+/// How far a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Our SYN is under way.
+    Dialling,
+    /// Dialled us, and has not said which torrent.
+    Greeting,
+    /// The core knows it.
+    Member,
+}
+
+pub(super) struct Link {
+    pub(super) conn: Conn,
+    pub(super) peer: SocketAddrV4,
+    pub(super) handle: SocketHandle,
+    pub(super) stage: Stage,
+    /// The end of [`Stage::Dialling`] or [`Stage::Greeting`].
+    pub(super) deadline: Option<Time>,
+    pub(super) dirty: bool,
+    inbound: Inbound,
+    pub(super) outbound: Outbound,
+}
+
+impl Link {
+    pub(super) fn new(conn: Conn, handle: SocketHandle, peer: SocketAddrV4, stage: Stage) -> Link {
+        let (inbound, outbound) = (Inbound::new(conn), Outbound::default());
+        Link { conn, peer, handle, stage, deadline: None, dirty: false, inbound, outbound }
+    }
+
+    pub(super) fn join(&mut self, content: &Content) {
+        self.stage = Stage::Member;
+        self.deadline = None;
+        self.inbound.set_geometry(&content.geometry);
+    }
+
+    /// Reads until the handshake is whole; its frame is the last thing taken from the stream here.
+    pub(super) fn greet(&mut self, socket: &mut tcp::Socket<'_>) -> Result<Option<Handshake>, Hangup> {
+        while socket.can_recv() {
+            let mut bytes = self.inbound.take_partial();
+            take(socket, |more| bytes.extend_from_slice(more))?;
+            let handshake = self.inbound.greet(&bytes)?;
+            if handshake.is_some() {
+                return Ok(handshake);
+            }
+        }
+        if socket.may_recv() { Ok(None) } else { Err(Hangup::End) }
+    }
+
+    /// Reads what the socket has, and what came behind the handshake.
+    pub(super) fn receive(
+        &mut self,
+        socket: &mut tcp::Socket<'_>,
+        now: Time,
+        swarm: &mut Swarm,
+        content: &Content,
+    ) -> Result<(), Hangup> {
+        while socket.can_recv() {
+            take(socket, |bytes| self.frames(now, swarm, content, bytes))??;
+        }
+        if socket.may_recv() { Ok(()) } else { Err(Hangup::End) }
+    }
+
+    /// What came behind the handshake in the same segment.
+    pub(super) fn catch_up(&mut self, now: Time, swarm: &mut Swarm, content: &Content) -> Result<(), Hangup> {
+        self.frames(now, swarm, content, &[])
+    }
+
+    fn frames(
+        &mut self,
+        now: Time,
+        swarm: &mut Swarm,
+        content: &Content,
+        bytes: &[u8],
+    ) -> Result<(), Hangup> {
+        if self.inbound.partial().is_empty() {
+            return self.inbound.frames(now, swarm, content, bytes);
+        }
+        let mut whole = self.inbound.take_partial();
+        whole.extend_from_slice(bytes);
+        self.inbound.frames(now, swarm, content, &whole)
+    }
+
+    pub(super) fn room(&self) -> u32 {
+        LINK_QUEUE.saturating_sub(self.outbound.queued())
+    }
+
+    /// Moves what waits into the socket's buffer, as far as it has room; bytes moved.
+    pub(super) fn flush(&mut self, socket: &mut tcp::Socket<'_>, content: &Content) -> Result<usize, Hangup> {
+        let mut total = 0;
+        while self.outbound.queued() > 0 && socket.can_send() {
+            let room = socket.send_capacity() - socket.send_queue();
+            let mut done = 0;
+            for part in self.outbound.parts(SEND_PARTS) {
+                let length = match part {
+                    Part::Bytes(bytes) => bytes.len(),
+                    Part::Stored { length, .. } => length as usize,
+                };
+                let here = length.min(room - done);
+                match part {
+                    Part::Bytes(bytes) => put(socket, &bytes[..here]),
+                    Part::Stored { at, .. } => content
+                        .store
+                        .digest(at, here as u64, &mut |bytes| put(socket, bytes))
+                        .map_err(Hangup::Store)?,
+                }
+                done += here;
+            }
+            if done == 0 {
+                break;
+            }
+            self.outbound.advance(done);
+            total += done;
+        }
+        Ok(total)
+    }
+}
+
+/// Hands what is next in the socket's buffer to `f`: a part of it where the ring comes round.
+fn take<R>(socket: &mut tcp::Socket<'_>, f: impl FnOnce(&[u8]) -> R) -> Result<R, Hangup> {
+    socket.recv(|bytes| (bytes.len(), f(bytes))).map_err(|_| Hangup::End)
+}
+
+/// The caller has asked for the room.
+fn put(socket: &mut tcp::Socket<'_>, bytes: &[u8]) {
+    let _ = socket.send_slice(bytes);
+}
