@@ -5,6 +5,7 @@
 
 mod device;
 mod filter;
+mod reply;
 
 use std::fmt;
 use std::io;
@@ -24,6 +25,7 @@ use crate::report::Report;
 use crate::worker::Keeper;
 use crate::{clock, sys};
 use device::Device;
+use reply::host_name;
 
 /// DISCOVER goes out after 0, 1, 2, 4, 8 and then every 8 s: a thousand nodes that are switched on together must not
 /// keep asking at once for ever (RFC 2131, 4.1 doubles too).
@@ -36,7 +38,6 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Subnet mask, router, host name, lease time, server identifier, T1, T2.
 const WANTED: &[u8] = &[1, 3, 12, 51, 54, 58, 59];
-const HOST_NAME: u8 = 12;
 const VENDOR_CLASS: u8 = 60;
 const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: VENDOR_CLASS, data: b"boottorrent" }];
 
@@ -273,14 +274,6 @@ impl fmt::Display for Lease {
     }
 }
 
-/// What the network calls us, if it may stand in a command line: DHCP is anybody's.
-fn host_name(reply: &DhcpPacket<&[u8]>) -> Option<String> {
-    let option = reply.options().find(|option| option.kind == HOST_NAME)?;
-    let name = std::str::from_utf8(option.data).ok()?.trim_end_matches('\0');
-    // RFC 1035, 2.3.4: a name has at most 255 bytes, and the kernel takes 64.
-    (name.len() <= 64 && template::is_plain(name)).then(|| name.to_owned())
-}
-
 fn netmask(prefix: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0))
 }
@@ -292,31 +285,6 @@ fn smol_now() -> SmolInstant {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn reply(options: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; 240];
-        bytes[..3].copy_from_slice(&[2, 1, 6]);
-        bytes[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
-        bytes.extend_from_slice(options);
-        bytes
-    }
-
-    fn name_of(name: &[u8]) -> Option<String> {
-        let mut options = vec![HOST_NAME, name.len() as u8];
-        options.extend_from_slice(name);
-        options.push(255);
-        let bytes = reply(&options);
-        host_name(&DhcpPacket::new_checked(bytes.as_slice()).unwrap())
-    }
-
-    #[test]
-    fn host_names_cannot_smuggle_words() {
-        assert_eq!(name_of(b"n01").as_deref(), Some("n01"));
-        assert_eq!(name_of(b"n01\0").as_deref(), Some("n01"), "some servers send the C string");
-        for bad in [&b"n01 init=/bin/sh"[..], b"", b"\xff\xfe", b"a{b}", &[b'a'; 65]] {
-            assert_eq!(name_of(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn netmasks_of_all_prefixes() {

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
-use smoltcp::wire::{DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Address, Ipv4Packet, UdpPacket};
+use smoltcp::wire::{DhcpPacket, EthernetAddress, Ipv4Address};
+
+use super::reply::dhcp_message;
 
 /// An Ethernet frame without a tag: DHCP fits (RFC 2131, 2: 576 bytes, or what option 57 says).
 const MAX_FRAME: usize = 1514;
@@ -36,17 +38,6 @@ impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// The DHCP message of a frame, if it gives `mac` an address. In a storm of nodes the answers to others, which are
-/// broadcast, come right behind ours.
-fn dhcp_message(frame: &[u8], mac: EthernetAddress) -> Option<&[u8]> {
-    let ethernet = EthernetFrame::new_checked(frame).ok()?;
-    let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
-    let udp = UdpPacket::new_checked(ip.payload()).ok()?;
-    let packet = DhcpPacket::new_checked(udp.payload()).ok()?;
-    let ours = packet.client_hardware_address() == mac && !packet.your_ip().is_unspecified();
-    (udp.dst_port() == 68 && ours).then(|| udp.payload())
 }
 
 impl phy::Device for Device {
@@ -95,41 +86,5 @@ impl phy::TxToken for Sending<'_> {
         let mut socket = self.0;
         let _ = socket.write(&frame); // a card that is down or busy: the client's retry is the answer
         result
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OURS: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
-
-    /// A broadcast frame with a DHCP message that gives `address` to `mac`.
-    fn frame(mac: EthernetAddress, address: [u8; 4]) -> Vec<u8> {
-        let mut dhcp = vec![0; 241];
-        dhcp[..3].copy_from_slice(&[2, 1, 6]);
-        dhcp[16..20].copy_from_slice(&address);
-        dhcp[28..34].copy_from_slice(mac.as_bytes());
-        dhcp[236..241].copy_from_slice(&[0x63, 0x82, 0x53, 0x63, 255]);
-        let mut bytes = vec![0; 42];
-        bytes[..14].copy_from_slice(&[255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 9, 8, 0]);
-        bytes[14] = 0x45;
-        bytes[16..18].copy_from_slice(&(28 + dhcp.len() as u16).to_be_bytes());
-        bytes[23] = 17;
-        bytes[34..38].copy_from_slice(&[0, 67, 0, 68]);
-        bytes[38..40].copy_from_slice(&(8 + dhcp.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(&dhcp);
-        bytes
-    }
-
-    #[test]
-    fn answers_to_other_nodes_are_not_ours() {
-        let message = dhcp_message(&frame(OURS, [10, 0, 0, 9]), OURS).map(<[u8]>::len);
-        assert_eq!(message, Some(241));
-        assert_eq!(dhcp_message(&frame(EthernetAddress([2, 0, 0, 0, 0, 2]), [10, 0, 0, 8]), OURS), None);
-        assert_eq!(dhcp_message(&frame(OURS, [0; 4]), OURS), None, "a refusal gives no address");
-        for cut in 0..282 {
-            assert_eq!(dhcp_message(&frame(OURS, [10, 0, 0, 9])[..cut], OURS), None, "cut to {cut}");
-        }
     }
 }

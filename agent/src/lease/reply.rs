@@ -1,0 +1,89 @@
+//! What is read of a server's frames beyond what smoltcp reads.
+//!
+//! Decides which are ours and what is believed of them; never asks for socket or clock, so that it can be fuzzed.
+
+use boottorrent_swarm::template;
+use smoltcp::wire::{DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Packet, UdpPacket};
+
+const HOST_NAME: u8 = 12;
+const CLIENT_PORT: u16 = 68;
+
+/// The DHCP message of a frame, if it gives `mac` an address. In a storm of nodes the answers to others, which are
+/// broadcast, come right behind ours.
+pub(super) fn dhcp_message(frame: &[u8], mac: EthernetAddress) -> Option<&[u8]> {
+    let ethernet = EthernetFrame::new_checked(frame).ok()?;
+    let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
+    let udp = UdpPacket::new_checked(ip.payload()).ok()?;
+    let packet = DhcpPacket::new_checked(udp.payload()).ok()?;
+    let ours = packet.client_hardware_address() == mac && !packet.your_ip().is_unspecified();
+    (udp.dst_port() == CLIENT_PORT && ours).then(|| udp.payload())
+}
+
+/// What the network calls us, if it may stand in a command line: DHCP is anybody's.
+pub(super) fn host_name(reply: &DhcpPacket<&[u8]>) -> Option<String> {
+    let option = reply.options().find(|option| option.kind == HOST_NAME)?;
+    let name = std::str::from_utf8(option.data).ok()?.trim_end_matches('\0');
+    // RFC 1035, 2.3.4: a name has at most 255 bytes, and the kernel takes 64.
+    (name.len() <= 64 && template::is_plain(name)).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
+
+    /// A broadcast frame with a DHCP message that gives `address` to `mac`.
+    fn frame(mac: EthernetAddress, address: [u8; 4]) -> Vec<u8> {
+        let mut dhcp = vec![0; 241];
+        dhcp[..3].copy_from_slice(&[2, 1, 6]);
+        dhcp[16..20].copy_from_slice(&address);
+        dhcp[28..34].copy_from_slice(mac.as_bytes());
+        dhcp[236..241].copy_from_slice(&[0x63, 0x82, 0x53, 0x63, 255]);
+        let mut bytes = vec![0; 42];
+        bytes[..14].copy_from_slice(&[255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 9, 8, 0]);
+        bytes[14] = 0x45;
+        bytes[16..18].copy_from_slice(&(28 + dhcp.len() as u16).to_be_bytes());
+        bytes[23] = 17;
+        bytes[34..38].copy_from_slice(&[0, 67, 0, 68]);
+        bytes[38..40].copy_from_slice(&(8 + dhcp.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&dhcp);
+        bytes
+    }
+
+    #[test]
+    fn answers_to_other_nodes_are_not_ours() {
+        let message = dhcp_message(&frame(OURS, [10, 0, 0, 9]), OURS).map(<[u8]>::len);
+        assert_eq!(message, Some(241));
+        assert_eq!(dhcp_message(&frame(EthernetAddress([2, 0, 0, 0, 0, 2]), [10, 0, 0, 8]), OURS), None);
+        assert_eq!(dhcp_message(&frame(OURS, [0; 4]), OURS), None, "a refusal gives no address");
+        for cut in 0..282 {
+            assert_eq!(dhcp_message(&frame(OURS, [10, 0, 0, 9])[..cut], OURS), None, "cut to {cut}");
+        }
+    }
+
+    fn reply(options: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 240];
+        bytes[..3].copy_from_slice(&[2, 1, 6]);
+        bytes[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+        bytes.extend_from_slice(options);
+        bytes
+    }
+
+    fn name_of(name: &[u8]) -> Option<String> {
+        let mut options = vec![HOST_NAME, name.len() as u8];
+        options.extend_from_slice(name);
+        options.push(255);
+        let bytes = reply(&options);
+        host_name(&DhcpPacket::new_checked(bytes.as_slice()).unwrap())
+    }
+
+    #[test]
+    fn host_names_cannot_smuggle_words() {
+        assert_eq!(name_of(b"n01").as_deref(), Some("n01"));
+        assert_eq!(name_of(b"n01\0").as_deref(), Some("n01"), "some servers send the C string");
+        for bad in [&b"n01 init=/bin/sh"[..], b"", b"\xff\xfe", b"a{b}", &[b'a'; 65]] {
+            assert_eq!(name_of(bad), None, "{bad:?}");
+        }
+    }
+}
