@@ -9,8 +9,9 @@ use boottorrent_masterd::tftp::probe::{Probe, Sent};
 use boottorrent_swarm::Time;
 use libfuzzer_sys::fuzz_target;
 
-/// Without a word from the client a transfer is given up: 30 s, and the last wait (255 s where the client set it).
-const PATIENCE: Duration = Duration::from_secs(30 + 2 * 255);
+/// Without a word from the client a transfer is given up: after 30 s, and not before the third wait in vain; a client may
+/// have set these to 255 s each (RFC 2349).
+const PATIENCE: Duration = Duration::from_secs(30 + 3 * 255);
 
 fn check(probe: &Probe, sent: &Sent, highest: u64) -> u64 {
     assert!(probe.acked() <= probe.last);
