@@ -6,6 +6,7 @@ mod network;
 mod agenda;
 mod world;
 mod table;
+pub mod wire;
 
 pub use plan::{Fault, FaultKind, Plan, Racks, Report};
 pub use table::table;

@@ -1,13 +1,26 @@
 //! `boottorrent-sim`: one simulated run, and how far it is from the bound.
 
-use boottorrent_sim::{Plan, Racks, run, table};
+use boottorrent_sim::{Plan, Racks, run, table, wire};
 use lexopt::prelude::*;
 use std::process::ExitCode;
 
 const USAGE: &str = "boottorrent-sim [--nodes N] [--size MiB] [--piece KiB] [--rate Mbit/s] [--master-rate Mbit/s] \
-[--seed N] [--runs N] [--rack NODES --uplink Mbit/s] | --table";
+[--seed N] [--runs N] [--rack NODES --uplink Mbit/s] | --table | wire ...";
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "wire") {
+        return match wire::command(&mut lexopt::Parser::from_args(words)) {
+            Ok(words) => {
+                print!("{words}");
+                ExitCode::SUCCESS
+            }
+            Err(e) => {
+                eprintln!("boottorrent-sim wire: {e}");
+                ExitCode::from(1)
+            }
+        };
+    }
     match arguments() {
         Ok(None) => {
             print!("{}", table());
