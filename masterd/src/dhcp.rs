@@ -5,6 +5,7 @@ mod hex;
 pub mod config;
 pub mod options;
 mod packet;
+pub mod origin;
 mod plan;
 mod boot;
 mod leases;

@@ -7,6 +7,7 @@ pub mod os;
 mod dhcp;
 mod general;
 mod nodes;
+mod rack;
 mod section;
 mod value;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use dhcp::{Dhcp, Subnet};
 pub use finding::{At, Finding, Findings, Place};
 pub use nodes::Node;
 pub use os::Os;
+pub use rack::Rack;
 
 use boottorrent_swarm::catalog::Linger;
 use section::{Document, Section};
@@ -49,6 +51,7 @@ pub struct Site {
     pub menu: Menu,
     pub services: Services,
     pub nodes: Vec<Node>,
+    pub racks: Vec<Rack>,
     pub images: Vec<Os>,
 }
 
@@ -98,6 +101,7 @@ pub fn load(dir: &Path, findings: &Findings) -> Option<Site> {
     let (bootstrap, services) = (general::read_bootstrap(&root, dir), general::read_services(&root));
     let dhcp = dhcp::read(&root, general.address.as_ref());
     let nodes = nodes::read(&root, dir, dhcp.as_ref(), general.address.as_ref());
+    let racks = rack::read(&root, dhcp.as_ref());
     let menu = general::read_menu(&root, &names);
     nodes::check_images(&nodes, &names, findings);
     root.finish();
@@ -112,6 +116,7 @@ pub fn load(dir: &Path, findings: &Findings) -> Option<Site> {
         menu,
         services,
         nodes,
+        racks,
         images,
     })
 }

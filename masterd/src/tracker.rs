@@ -5,6 +5,7 @@ pub mod config;
 mod limits;
 mod connection;
 mod torrents;
+mod racks;
 mod core;
 mod state;
 mod http;

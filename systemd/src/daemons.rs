@@ -5,9 +5,9 @@ use boottorrent_masterd::dhcp::config::{BootRule, DhcpConfig, ReservationConfig,
 use boottorrent_masterd::nodelog::config::LogConfig;
 use boottorrent_masterd::ra::config::RaConfig;
 use boottorrent_masterd::seed::config::{SeedConfig, TorrentConfig};
-use boottorrent_masterd::site::{Dhcp, Node, Site};
+use boottorrent_masterd::site::{At, Dhcp, Node, Rack, Site};
 use boottorrent_masterd::tftp::config::TftpConfig;
-use boottorrent_masterd::tracker::config::{TrackedTorrent, TrackerConfig};
+use boottorrent_masterd::tracker::config::{RackConfig, TrackedTorrent, TrackerConfig};
 use serde::Serialize;
 use std::net::SocketAddrV4;
 
@@ -88,7 +88,21 @@ fn tracker_config(site: &Site, torrents: &[TorrentConfig]) -> TrackerConfig {
         seeds: seed.into_iter().collect(),
         // A subnet is behind one router, whatever its size.
         racks: site.dhcp.iter().flat_map(|d| &d.subnets).map(|s| s.network.value).collect(),
+        named_racks: site.racks.iter().map(rack_config).collect(),
         torrents: torrents.iter().map(tracked).collect(),
         ..TrackerConfig::default()
+    }
+}
+
+fn rack_config(rack: &Rack) -> RackConfig {
+    fn values<T: Clone>(all: &[At<T>]) -> Vec<T> {
+        all.iter().map(|at| at.value.clone()).collect()
+    }
+    RackConfig {
+        name: rack.name.clone(),
+        networks: values(&rack.networks),
+        relays: values(&rack.relays),
+        circuit_ids: values(&rack.circuit_ids),
+        remote_ids: values(&rack.remote_ids),
     }
 }

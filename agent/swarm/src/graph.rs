@@ -124,6 +124,12 @@ impl Graph {
         self.nodes.get(&who).map_or(&[], |n| &n.links)
     }
 
+    /// The same, those of its own rack apart from the others.
+    #[must_use]
+    pub fn near_and_far(&self, who: SocketAddrV4) -> (Vec<SocketAddrV4>, Vec<SocketAddrV4>) {
+        self.row(who).iter().partition(|peer| !self.is_bridge(who, **peer))
+    }
+
     /// Whether this peer should ask again soon: it has less than it can have.
     #[must_use]
     pub fn is_short(&self, who: SocketAddrV4) -> bool {

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use boottorrent_swarm::Mac;
 
 use super::config::{BootRule, DhcpConfig, Range, RawOption, ReservationConfig, SubnetConfig};
+use super::origin::sub_options;
 use super::packet::{Request, code};
 
 /// The link-selection sub-option of option 82 (RFC 3527).
@@ -150,13 +151,6 @@ impl Plan {
 }
 
 fn link_selection(request: &Request) -> Option<Ipv4Addr> {
-    let mut rest = request.option(code::RELAY_AGENT)?;
-    while let [sub_option, length, tail @ ..] = rest {
-        let (value, after) = tail.split_at_checked(usize::from(*length))?;
-        if *sub_option == LINK_SELECTION {
-            return <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from);
-        }
-        rest = after;
-    }
-    None
+    let (_, value) = sub_options(request).find(|(sub_option, _)| *sub_option == LINK_SELECTION)?;
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
 }

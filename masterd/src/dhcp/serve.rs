@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags};
 use super::answer::Reply;
 use super::config::DhcpConfig;
 use super::journal::{Journal, JournalError, Replay};
+use super::origin;
 use super::server::{Arrival, Notice, Server};
 use super::socket::{Datagram, MAX_DATAGRAM, Socket};
 use super::state::State;
@@ -134,6 +135,9 @@ impl<'s> Daemon<'s> {
                 if journal.has_grown(needed.len()) {
                     journal.replace(&needed)?;
                 }
+                // The journal does not say where nodes are, and those that only renew pass by no relay.
+                let told = service.run_dir().and_then(|run| origin::read(&run.join("dhcp.json")).ok());
+                server.recall(told.unwrap_or_default());
                 Some(journal)
             }
             None => {
@@ -280,6 +284,7 @@ impl<'s> Daemon<'s> {
     fn write_state(&mut self, now: Time) {
         self.state_at = now + STATE_PAUSE;
         self.changed = false;
+        self.server.forget_origins();
         let state = State::of(&self.server, self.unix(now), self.warnings.totals());
         if state.is_busy() {
             self.service.status(&state.summary());

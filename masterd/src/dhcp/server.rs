@@ -11,6 +11,7 @@ use super::answer::{Answer, Reply, Verdict, answer};
 use super::boot::{BootClient, architectures};
 use super::config::DhcpConfig;
 use super::leases::{Lease, Leases, QUARANTINE, Record, Use};
+use super::origin::{Origin, Origins, Told};
 use super::packet::{Request, code};
 use super::plan::Plan;
 
@@ -60,6 +61,7 @@ impl Outcome {
 pub(super) struct Server {
     plan: Plan,
     leases: Leases,
+    origins: Origins,
     counters: Counters,
 }
 
@@ -67,7 +69,7 @@ impl Server {
     pub(super) fn new(config: DhcpConfig) -> Self {
         let plan = Plan::new(config);
         let leases = Leases::new(&plan);
-        Self { plan, leases, counters: Counters::default() }
+        Self { plan, leases, origins: Origins::default(), counters: Counters::default() }
     }
 
     /// What the journal says. Call it before the first message.
@@ -77,6 +79,22 @@ impl Server {
         for record in records {
             self.leases.replay(&self.plan, *record, now + longest);
         }
+    }
+
+    /// Where the nodes were that an earlier run gave leases to. Call it after `replay`.
+    pub(super) fn recall(&mut self, told: Vec<Told>) {
+        self.origins.recall(told);
+        self.forget_origins();
+    }
+
+    /// Of nodes that have no lease any more.
+    pub(super) fn forget_origins(&mut self) {
+        self.origins.retain(|address, mac| self.leases.last_of(mac) == Some(address));
+    }
+
+    /// Where the holder of a lease is plugged in, if a relay has said it.
+    pub(super) fn origin(&self, lease: &Lease) -> Option<&Origin> {
+        self.origins.of(lease.address, lease.mac?)
     }
 
     /// A new generation of the site: leases stay.
@@ -243,6 +261,7 @@ impl Server {
         let renewed = self.leases.last_of(mac) == Some(address);
         let until = now + std::time::Duration::from_secs(u64::from(seconds));
         let record = self.leases.lease(&self.plan, address, mac, until);
+        self.origins.acknowledged(address, request);
         self.counters.acks += 1;
         let mut outcome = self.say(subnet, request, Verdict::Ack { address });
         outcome.record = Some(record);

@@ -1,10 +1,12 @@
-//! The state file `dhcp.json`: leases, pools and counters for people and for `boottorrentctl`. It only reports.
+//! The state file `dhcp.json`: leases, pools and counters for people, and for the tracker, which reads where nodes
+//! are plugged in. It only reports.
 
 use std::collections::BTreeMap;
 
 use boottorrent_swarm::Time;
 use serde::Serialize;
 
+use super::origin::Origin;
 use super::server::{Counters, Server};
 
 #[derive(Debug, Serialize)]
@@ -15,7 +17,7 @@ pub(super) struct State<'s> {
     counters: &'s Counters,
     warnings: BTreeMap<&'static str, u64>,
     pools: Vec<PoolState>,
-    leases: Vec<LeaseState>,
+    leases: Vec<LeaseState<'s>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,7 +30,7 @@ struct PoolState {
 }
 
 #[derive(Debug, Serialize)]
-struct LeaseState {
+struct LeaseState<'s> {
     address: String,
     /// Absent: the address is in quarantine.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +38,9 @@ struct LeaseState {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     until: u64,
+    /// Where the node is plugged in; absent on the master's own wire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'s Origin>,
 }
 
 impl<'s> State<'s> {
@@ -56,6 +61,7 @@ impl<'s> State<'s> {
             mac: lease.mac.map(|mac| mac.to_string()),
             name: lease.mac.and_then(|mac| plan.node(mac)?.name.clone()),
             until: lease.until.0.div_ceil(1_000_000),
+            via: server.origin(&lease),
         });
         Self {
             written: now.0 / 1_000_000,

@@ -73,6 +73,12 @@ impl Findings {
         self.0.borrow_mut().push(Finding { place: place.clone(), what: what.into(), remedy: remedy.into() });
     }
 
+    /// How many there are so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use boottorrent_swarm::announce::{Announce, MAX_PEERS, Request, Response, Scraped};
-use boottorrent_swarm::graph::Rack;
 use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
 
 use super::config::TrackerConfig;
 use super::connection::{self, Key};
-use super::limits::{INTERVAL_SECONDS, INTERVAL_SHORT_SECONDS, RACK_PREFIX};
+use super::limits::{INTERVAL_SECONDS, INTERVAL_SHORT_SECONDS};
+use super::racks::Racks;
 use super::torrents::{Full, Torrents, peer_address};
 
 /// Something to count and to tell people about. The datagram was answered with an error, or not at all.
@@ -44,6 +44,7 @@ pub(super) struct Tracker {
     key: Key,
     lots: Rng,
     config: TrackerConfig,
+    pub(super) racks: Racks,
     pub(super) torrents: Torrents,
     pub(super) counters: Counters,
 }
@@ -54,6 +55,7 @@ impl Tracker {
             key,
             lots: Rng::new(seed),
             config: TrackerConfig::default(),
+            racks: Racks::default(),
             torrents: Torrents::new(!seed),
             counters: Counters::default(),
         }
@@ -62,6 +64,7 @@ impl Tracker {
     /// Takes over a configuration; info-hashes that cannot be read are returned.
     pub(super) fn configure(&mut self, config: TrackerConfig) -> Vec<String> {
         let unreadable = self.torrents.configure(&config);
+        self.racks.configure(&config);
         self.config = config;
         unreadable
     }
@@ -141,28 +144,26 @@ impl Tracker {
         let want = told.want.map_or(MAX_PEERS, |n| n as usize).min(MAX_PEERS);
         let seeds = self.config.seeds.iter().filter(|seed| told.left > 0 && **seed != peer);
         let mut peers: Vec<_> = seeds.take(want).copied().collect();
-        let rack = self.rack(from);
+        let rack = self.racks.of(from);
         self.torrents.announced(now, peer, rack, told, want - peers.len()).map_err(Oddity::Full)?;
         let longest = self.interval_seconds();
         let Some(torrent) = self.torrents.get(&told.info_hash) else { return Err(unknown) };
-        let mut row = torrent.graph.row(peer).to_vec();
-        row.retain(|other| !self.config.seeds.contains(other));
-        // Where fewer are wanted than there are, not always the same ones.
-        let turn = self.lots.below(u32::try_from(row.len()).unwrap_or(u32::MAX));
-        row.rotate_left(turn as usize);
-        row.truncate(want - peers.len());
-        peers.extend(row);
+        let (mut near, mut far) = torrent.graph.near_and_far(peer);
+        for row in [&mut near, &mut far] {
+            row.retain(|other| !self.config.seeds.contains(other));
+            // Where fewer are wanted than there are, not always the same ones.
+            let turn = self.lots.below(u32::try_from(row.len()).unwrap_or(u32::MAX));
+            row.rotate_left(turn as usize);
+        }
+        // Those of its own rack first; but the few elsewhere are what holds the racks together.
+        let room = want - peers.len();
+        far.truncate(room);
+        near.truncate(room - far.len());
+        peers.extend(near.into_iter().chain(far));
         // Newcomers dial those who are there, so nobody else has to come back early.
         let short = torrent.graph.is_short(peer);
         let interval_s = if short { longest.min(INTERVAL_SHORT_SECONDS) } else { longest };
         Ok(Answer { interval_s, counts: torrent.scraped(self.config.seeds.len()), peers })
-    }
-
-    /// The network of the configuration that has the address, else what its first bytes say.
-    fn rack(&self, address: Ipv4Addr) -> Rack {
-        let listed = self.config.racks.iter().find(|network| network.contains(address));
-        let rest = u32::MAX << (32 - u32::from(RACK_PREFIX));
-        Rack(listed.map_or(address.to_bits() & rest, |network| network.address().to_bits()))
     }
 
     /// An unknown torrent is scraped as an empty one: BEP 15 has no other way to say it beside known ones.

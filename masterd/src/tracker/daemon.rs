@@ -17,6 +17,7 @@ use super::connection::Key;
 use super::core::Tracker;
 use super::http::Http;
 use super::limits::REQUEST_BYTES;
+use super::racks::Leases;
 use super::state::State;
 use crate::service::{self, ConfigError, Service, ServiceError, Warnings};
 
@@ -64,6 +65,7 @@ pub fn run(service: &Service) -> Result<(), Error> {
     let mut tracker = Tracker::new(key(service.run_dir())?, seed);
     let mut warnings = Warnings::default();
     configure(&mut tracker, config);
+    let mut leases = Leases::new(service.run_dir());
     log::info!("serves {}", status(&tracker));
     service.ready(&status(&tracker));
     let mut reporter = Reporter::default();
@@ -77,6 +79,11 @@ pub fn run(service: &Service) -> Result<(), Error> {
         }
         if wake.reload {
             reload(service, &mut tracker);
+            leases.forget();
+        }
+        // Before anybody is told of peers: a node announces itself seconds after it got its lease.
+        if let Err(e) = leases.refresh(wake.now, &mut tracker.racks) {
+            warnings.warn(wake.now, "racks not known, the DHCP server's state file cannot be read", e);
         }
         for socket in &sockets {
             serve(wake.now, socket, &mut tracker, &mut warnings);

@@ -36,6 +36,9 @@ struct PeerState {
     /// Of our own nodes, from their peer id.
     #[serde(skip_serializing_if = "Option::is_none")]
     mac: Option<String>,
+    /// The name of its rack, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rack: Option<String>,
     /// Bytes, as are the next two.
     left: u64,
     downloaded: u64,
@@ -57,6 +60,7 @@ impl State {
             let peers = torrent.peers.iter().map(|(address, peer)| PeerState {
                 address: address.to_string(),
                 mac: peer.id.mac().map(|mac| mac.to_string()),
+                rack: tracker.racks.name(tracker.racks.of(*address.ip())).map(str::to_owned),
                 left: peer.left,
                 downloaded: peer.downloaded,
                 uploaded: peer.uploaded,

@@ -40,15 +40,21 @@ while time.time() < end:
 
 /// Each start has a log of its own, so that its readiness is not read off an earlier one's.
 fn start(lab: &Lab, log: &str, netns: Option<&str>, listen: &str, info_hash: &str) -> Process {
-    fs::create_dir_all(lab.path("run")).unwrap();
-    fs::create_dir_all(lab.path("store/current")).unwrap();
     let config = format!(
         "interval-seconds = 10\nseeds = [\"10.9.9.9:6881\"]\n\
          [[torrents]]\ninfo-hash = \"{info_hash}\"\nname = \"image\"\n"
     );
-    fs::write(lab.path("store/current/tracker.toml"), config).unwrap();
+    let mut tracker = daemon(lab, "tracker", log, netns, listen, &config);
+    tracker.expect("serves 1 torrents", SOON).unwrap();
+    tracker
+}
+
+fn daemon(lab: &Lab, name: &str, log: &str, netns: Option<&str>, listen: &str, config: &str) -> Process {
+    fs::create_dir_all(lab.path("run")).unwrap();
+    fs::create_dir_all(lab.path("store/current")).unwrap();
+    fs::write(lab.path(&format!("store/current/{name}.toml")), config).unwrap();
     let argv = [
-        programs::path("boottorrent-tracker").display().to_string(),
+        programs::path(&format!("boottorrent-{name}")).display().to_string(),
         "--store".into(),
         lab.path("store").display().to_string(),
         "--run".into(),
@@ -60,9 +66,7 @@ fn start(lab: &Lab, log: &str, netns: Option<&str>, listen: &str, info_hash: &st
     if let Some(netns) = netns {
         launch = launch.netns(netns);
     }
-    let mut tracker = launch.start().unwrap();
-    tracker.expect("serves 1 torrents", SOON).unwrap();
-    tracker
+    launch.start().unwrap()
 }
 
 /// BEP 15 by hand: an announce's 98 bytes.
@@ -141,6 +145,62 @@ fn nodes_are_told_of_one_another_and_malformed_packets_are_counted() {
     daemon.wait(SOON).unwrap();
     let _daemon = start(&lab, "second.log", None, &tracker.to_string(), &"aa".repeat(20));
     assert_eq!(one.ask(&announce(connection, "525400000001", 9))[..4], [0, 0, 0, 1]);
+}
+
+/// A DHCPREQUEST that renews `address`, as a relay passes it on from one of its ports.
+fn relayed(mac: [u8; 6], address: [u8; 4], relay: [u8; 4], port: &[u8]) -> Vec<u8> {
+    let mut message = vec![0; 240];
+    message[..3].copy_from_slice(&[1, 1, 6]);
+    message[12..16].copy_from_slice(&address);
+    message[24..28].copy_from_slice(&relay);
+    message[28..34].copy_from_slice(&mac);
+    message[236..].copy_from_slice(&[99, 130, 83, 99]);
+    message.extend([53, 1, 3, 82, 2 + port.len() as u8, 1, port.len() as u8]);
+    message.extend(port);
+    message.push(255);
+    message
+}
+
+/// What only the DHCP server sees reaches the tracker: the port of the switch, by option 82.
+#[test]
+fn racks_are_told_apart_by_the_port_that_a_relay_names() {
+    let lab = Lab::new().unwrap();
+    let [dhcp_at, tracker_at] =
+        [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let config = "site = \"lab\"\nserver = \"127.0.0.1\"\ninterface = \"lo\"\nlease_seconds = 600\n\
+                  [[subnet]]\nnetwork = \"127.0.0.0/24\"\nranges = [\"127.0.0.2-127.0.0.99\"]\n";
+    let mut dhcp = daemon(&lab, "dhcp", "dhcp.log", None, &dhcp_at.to_string(), config);
+    dhcp.expect("serves 127.0.0.0/24", SOON).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for (n, port) in [(2, b"ge-0/0/1"), (3, b"ge-0/0/2"), (4, b"ge-0/0/1")] {
+        let request = relayed([0x52, 0x54, 0, 0, 0, n], [127, 0, 0, n], [127, 0, 0, 200], port);
+        socket.send_to(&request, dhcp_at).unwrap();
+    }
+    let config = "[[named-racks]]\nname = \"left\"\nrelays = [\"127.0.0.200\"]\n\
+                  circuit-ids = [\"67652d302f302f31\"]\n\
+                  [[named-racks]]\nname = \"right\"\nrelays = [\"127.0.0.200\"]\n";
+    let config = format!("{config}[[torrents]]\ninfo-hash = \"{}\"\nname = \"image\"\n", "aa".repeat(20));
+    wait_for("three leases in the state file", SOON, || {
+        let state = fs::read_to_string(lab.path("run/dhcp.json")).map_err(|e| e.to_string())?;
+        if state.matches("circuit-id").count() == 3 { Ok(()) } else { Err(state) }
+    })
+    .unwrap();
+    let mut tracker = daemon(&lab, "tracker", "tracker.log", None, &tracker_at.to_string(), &config);
+    tracker.expect("serves 1 torrents", SOON).unwrap();
+    for n in 2..=5 {
+        let socket = UdpSocket::bind((format!("127.0.0.{n}").as_str(), 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let client = Client { socket, tracker: tracker_at };
+        client.ask(&announce(client.connect(), &format!("52540000000{n}"), 9));
+    }
+    wait_for("the nodes' racks in the state file", SOON, || {
+        let state = fs::read_to_string(lab.path("run/tracker.json")).map_err(|e| e.to_string())?;
+        let value: serde_json::Value = serde_json::from_str(&state).map_err(|e| e.to_string())?;
+        let peers = value["torrents"][0]["peers"].as_array().cloned().unwrap_or_default();
+        let racks: Vec<_> = peers.iter().map(|peer| peer["rack"].as_str()).collect();
+        if racks == [Some("left"), Some("right"), Some("left"), None] { Ok(()) } else { Err(state) }
+    })
+    .unwrap();
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn tracker() -> Tracker {
     let unreadable = tracker.configure(TrackerConfig {
         interval_seconds: 10,
         seeds: vec![SEED.parse().unwrap()],
+        named_racks: Vec::new(),
         racks: vec!["10.8.0.0/16".parse().unwrap()],
         torrents: vec![
             TrackedTorrent { info_hash: HASH.to_string(), name: "debian".into() },
@@ -196,7 +197,7 @@ fn only_who_is_short_of_links_is_asked_to_come_back_soon() {
 fn racks_are_the_configurations_networks_or_the_addresses_own() {
     let (mut t, now) = (tracker(), Time(1));
     let racks: Vec<_> = ["10.8.0.1", "10.8.255.1", "10.9.0.1", "10.9.1.1", "10.9.1.200"]
-        .map(|a| t.rack(a.parse().unwrap()))
+        .map(|a| t.racks.of(a.parse().unwrap()))
         .to_vec();
     assert!(racks[0] == racks[1] && racks[3] == racks[4]);
     assert!(racks[1] != racks[2] && racks[2] != racks[3]);
@@ -207,7 +208,9 @@ fn racks_are_the_configurations_networks_or_the_addresses_own() {
         let answer = announce(&mut t, now, from, told(n, 1, Event::Started));
         let Response::Announce { peers, .. } = answer else { panic!() };
         assert_eq!(peers[0], SEED.parse().unwrap());
-        crossing += peers[1..].iter().filter(|p| p.ip().octets()[1] != from.ip().octets()[1]).count();
+        let elsewhere = |p: &SocketAddrV4| p.ip().octets()[1] != from.ip().octets()[1];
+        crossing += peers[1..].iter().filter(|p| elsewhere(p)).count();
+        assert!(peers[1..].is_sorted_by_key(elsewhere), "its own rack first: {peers:?}");
     }
     assert!((3..=12).contains(&crossing), "{crossing}");
 }
