@@ -12,7 +12,7 @@ mod packet;
 
 pub use ethernet::{Ethernet, Frames, Place};
 pub use limits::{MAX_LINKS, SOCKET_BUFFER};
-pub use packet::PacketLink;
+pub use packet::{PacketLink, finish_frames};
 
 use crate::driver::Torrent;
 use crate::storage;
@@ -241,6 +241,18 @@ impl<D: phy::Device> Driver<D> {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.swarm.is_complete()
+    }
+
+    /// Whether nobody that we are linked to needs anything from us.
+    #[must_use]
+    pub fn lonely(&self) -> bool {
+        self.swarm.lonely()
+    }
+
+    /// Whether all that is to be said has been said: links are closed, and trackers know.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.sockets() == 0 && !self.trackers.is_busy()
     }
 
     /// Who gave and took what, the departed ones too.

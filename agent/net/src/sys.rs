@@ -3,7 +3,7 @@
 
 use nix::libc;
 #[cfg(feature = "smoltcp")]
-pub(crate) use packets::{keep_segments_apart, packet_socket};
+pub(crate) use packets::{finish_frames, keep_segments_apart, packet_socket};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -58,28 +58,48 @@ mod packets {
         data: u32,
     }
 
-    const ETHTOOL_SGRO: u32 = 0x2c;
+    const ETHTOOL_STXCSUM: u32 = 0x17;
+    const ETHTOOL_STSO: u32 = 0x1f;
+    const ETHTOOL_SGSO: u32 = 0x24;
+    const ETHTOOL_GFLAGS: u32 = 0x25;
     const ETHTOOL_SFLAGS: u32 = 0x26;
+    const ETHTOOL_SGRO: u32 = 0x2c;
+    const ETH_FLAG_LRO: u32 = 1 << 15;
 
     /// Turns GRO and LRO of a card off.
     pub(crate) fn keep_segments_apart(socket: &OwnedFd, card: &str) -> io::Result<()> {
-        // ETHTOOL_SFLAGS with no flag: no LRO (and no other of the few features that it knows).
-        for command in [ETHTOOL_SGRO, ETHTOOL_SFLAGS] {
-            let mut value = EthtoolValue { command, data: 0 };
-            // SAFETY: all-zero bytes are a valid `ifreq`: integers, arrays and a union of those with null pointers.
-            let mut request: libc::ifreq = unsafe { mem::zeroed() };
-            if card.len() >= libc::IFNAMSIZ {
-                return Err(io::Error::from(io::ErrorKind::InvalidInput));
-            }
-            for (to, from) in request.ifr_name.iter_mut().zip(card.bytes()) {
-                *to = from as libc::c_char;
-            }
-            request.ifr_ifru.ifru_data = (&raw mut value).cast();
-            // SAFETY: SIOCETHTOOL reads one `ifreq`, and by its pointer one `ethtool_value` for these commands; both
-            // live until the call has returned.
-            check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) })?;
+        ethtool(socket, card, ETHTOOL_SGRO, 0)?;
+        let flags = ethtool(socket, card, ETHTOOL_GFLAGS, 0)?;
+        if flags & ETH_FLAG_LRO != 0 {
+            ethtool(socket, card, ETHTOOL_SFLAGS, flags & !ETH_FLAG_LRO)?;
         }
         Ok(())
+    }
+
+    /// Turns off what the kernel leaves to a card to be done on sending.
+    pub(crate) fn finish_frames(socket: &OwnedFd, card: &str) -> io::Result<()> {
+        for command in [ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_STXCSUM] {
+            ethtool(socket, card, command, 0)?;
+        }
+        Ok(())
+    }
+
+    /// One question or order to a card's driver; its answer.
+    fn ethtool(socket: &OwnedFd, card: &str, command: u32, data: u32) -> io::Result<u32> {
+        let mut value = EthtoolValue { command, data };
+        // SAFETY: all-zero bytes are a valid `ifreq`: integers, arrays and a union of those with null pointers.
+        let mut request: libc::ifreq = unsafe { mem::zeroed() };
+        if card.len() >= libc::IFNAMSIZ {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        for (to, from) in request.ifr_name.iter_mut().zip(card.bytes()) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_data = (&raw mut value).cast();
+        // SAFETY: SIOCETHTOOL reads one `ifreq`, and by its pointer reads and writes one `ethtool_value` for the commands
+        // named above; both live until the call has returned.
+        check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) })?;
+        Ok(value.data)
     }
 
     fn check(result: libc::c_int) -> io::Result<()> {

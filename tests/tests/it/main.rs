@@ -14,6 +14,7 @@ mod firmware;
 mod menu;
 mod swarm;
 mod interop_swarm;
+mod smoltcp;
 mod hostile;
 mod trust;
 mod faults;

@@ -44,6 +44,16 @@ impl PacketLink {
     }
 }
 
+/// Has the kernel finish every frame that it sends by this card: segments cut, check sums made. For the near end of a
+/// virtual cable, at whose far end somebody reads frames as they are.
+///
+/// # Errors
+/// No such card, no right to it, or it can't be told.
+pub fn finish_frames(card: &str) -> io::Result<()> {
+    let socket = sys::packet_socket(if_nametoindex(card)?)?;
+    sys::finish_frames(&socket, card)
+}
+
 impl AsFd for PacketLink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
