@@ -130,6 +130,12 @@ impl Graph {
         self.row(who).iter().partition(|peer| !self.is_bridge(who, **peer))
     }
 
+    /// Where it is, as it was announced.
+    #[must_use]
+    pub fn rack(&self, who: SocketAddrV4) -> Option<Rack> {
+        self.nodes.get(&who).map(|n| n.rack)
+    }
+
     /// Whether this peer should ask again soon: it has less than it can have.
     #[must_use]
     pub fn is_short(&self, who: SocketAddrV4) -> bool {
@@ -238,7 +244,7 @@ impl Graph {
     }
 
     fn is_bridge(&self, a: SocketAddrV4, b: SocketAddrV4) -> bool {
-        self.nodes.get(&a).map(|n| n.rack) != self.nodes.get(&b).map(|n| n.rack)
+        self.rack(a) != self.rack(b)
     }
 }
 

@@ -60,7 +60,11 @@ impl State {
             let peers = torrent.peers.iter().map(|(address, peer)| PeerState {
                 address: address.to_string(),
                 mac: peer.id.mac().map(|mac| mac.to_string()),
-                rack: tracker.racks.name(tracker.racks.of(*address.ip())).map(str::to_owned),
+                rack: torrent
+                    .graph
+                    .rack(*address)
+                    .and_then(|rack| tracker.racks.name(rack))
+                    .map(str::to_owned),
                 left: peer.left,
                 downloaded: peer.downloaded,
                 uploaded: peer.uploaded,

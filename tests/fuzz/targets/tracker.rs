@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use boottorrent_fuzz::{Script, framed, seeds};
-use boottorrent_masterd::tracker::config::{TrackedTorrent, TrackerConfig};
+use boottorrent_masterd::dhcp::config::Network;
+use boottorrent_masterd::tracker::config::{RackConfig, TrackedTorrent, TrackerConfig};
 use boottorrent_masterd::tracker::probe::Probe;
 use boottorrent_swarm::announce::{Announce, Event, MAX_PEERS, Request, Response};
 use boottorrent_swarm::{InfoHash, PeerId, Time};
@@ -16,7 +17,15 @@ const SEED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 6881);
 fn config() -> TrackerConfig {
     let torrent = |n: u8| TrackedTorrent { info_hash: InfoHash([n; 20]).to_string(), name: format!("os{n}") };
     let torrents = vec![torrent(1), torrent(2)];
-    TrackerConfig { interval_seconds: 10, seeds: vec![SEED], racks: Vec::new(), torrents }
+    let network = Network::new(Ipv4Addr::new(10, 0, 0, 2), 31).into_iter().collect();
+    let rack = RackConfig { name: "left".into(), networks: network, ..RackConfig::default() };
+    TrackerConfig {
+        interval_seconds: 10,
+        seeds: vec![SEED],
+        named_racks: vec![rack],
+        torrents,
+        ..TrackerConfig::default()
+    }
 }
 
 fn announce(script: &mut Script<'_>, connection: u64) -> Option<Request> {
