@@ -2,6 +2,8 @@
 # make test     everything that the gate checks: format, lints, man pages, unit tests, then real boots (root, Debian 12)
 # make demo     three nodes PXE-boot from a master, on this machine, with progress and a table at the end (root)
 # make bench    sizes and speeds, as in README (root)
+# make bench-swarm  one room, beside its peers: HTTP, multicast, BitTorrent clients (root); takes two hours, QUICK=1 ten
+#               minutes, BENCH= its own options (see: target/release/boottorrent-bench swarm --help)
 # make fuzz     every parser and state machine that the network can reach, SECONDS= each (default: ten minutes)
 # make install  DESTDIR= PREFIX=/usr
 # make clean-lab  removes what tests and demo keep: kernel, OS images, leftovers of killed runs
@@ -15,7 +17,7 @@ AGENT = target/$(TARGET)/node/boottorrent-agent
 DAEMONS = dhcp ra tftp tracker seed log
 RUST_VERSION = $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 
-.PHONY: build agent test lint unit integration demo bench fuzz install images packages cargo clean-lab
+.PHONY: build agent test lint unit integration demo bench bench-swarm fuzz install images packages cargo clean-lab
 
 build: cargo agent
 	$(CARGO) build $(CARGO_FLAGS) --release --workspace --exclude boottorrent-agent
@@ -24,7 +26,7 @@ build: cargo agent
 agent: cargo
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build $(CARGO_FLAGS) --profile node --target $(TARGET) -p boottorrent-agent
 
-test: lint unit integration
+test: lint unit fuzz-short integration
 
 lint: packages cargo
 	$(CARGO) fmt --all --check
@@ -45,6 +47,14 @@ demo: packages build images
 
 bench: packages build images
 	target/release/boottorrent-bench
+
+bench-swarm: packages build
+	CARGO='$(CARGO)' tests/bench-contestants
+	target/release/boottorrent-bench swarm $(if $(QUICK),--quick) $(BENCH)
+
+# A few seconds each find what a change has broken outright; the rest is for make fuzz.
+fuzz-short: packages cargo
+	tests/fuzz/run 3
 
 SECONDS ?= 600
 fuzz: cargo

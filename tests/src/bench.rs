@@ -1,6 +1,7 @@
 //! What `make bench` measures, a module a question. Each prints its own lines; README takes them over by hand.
 
 pub mod sizes;
+pub mod swarm;
 pub mod fetch;
 pub mod boots;
 

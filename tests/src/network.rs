@@ -64,7 +64,7 @@ impl Network {
             run(line)?;
         }
         if !address.is_empty() {
-            run(&["ip", "-n", &netns, "addr", "add", address, "dev", "eth0"])?;
+            run(&["ip", "-n", &netns, "addr", "add", address, "broadcast", "+", "dev", "eth0"])?;
         }
         Ok(Host { netns, switch: self.switch.clone(), port })
     }
@@ -115,10 +115,10 @@ impl Host {
     }
 }
 
-/// A token bucket of two full-size offloaded segments at least, and 50 ms of queue, as a switch port has.
+/// A token bucket of one full-size offloaded segment at least, and 50 ms of queue, as a switch port has.
 fn shape(netns: &str, device: &str, mbit: u32) -> Result<(), LabError> {
     let rate = format!("{mbit}mbit");
-    let burst = format!("{}", (mbit * 1000 / 8).max(131_072));
+    let burst = format!("{}", (mbit * 1000 / 8).max(81_920));
     let argv = ["tc", "-n", netns, "qdisc", "replace", "dev", device, "root", "tbf", "rate", &rate];
     run(&[&argv[..], &["burst", &burst, "latency", "50ms"]].concat()).map(drop)
 }

@@ -1,6 +1,8 @@
-//! `make bench`: prints the figures that README shows. Reads the command line, and cleans up whatever happens.
+//! `make bench` and `make bench-swarm`: print the figures that README shows. Reads the command line, and cleans up
+//! whatever happens.
 
-use boottorrent_tests::bench::{self, Figure, boots, fetch, sizes};
+use boottorrent_tests::bench::swarm::options::{self, Plan};
+use boottorrent_tests::bench::{self, Figure, boots, fetch, sizes, swarm};
 use boottorrent_tests::error::LabError;
 use boottorrent_tests::interrupt;
 use lexopt::prelude::*;
@@ -8,70 +10,86 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots] ...
+boottorrent-bench swarm ...     beside its peers; swarm --help says more
 
 Measures sizes, one node at full speed, a room of nodes on shaped links, and boots; all of them unless some are named.";
 
 const ALL: [&str; 4] = ["sizes", "one", "room", "boots"];
 
-struct Wish {
-    questions: Vec<String>,
-    nodes: u8,
-    mbit: u32,
+enum Wish {
+    Figures { questions: Vec<String>, nodes: u8, mbit: u32 },
+    Swarm(Plan),
+    Help(&'static str),
 }
 
-fn wish() -> Result<Option<Wish>, lexopt::Error> {
-    let mut wish = Wish { questions: Vec::new(), nodes: 8, mbit: 100 };
+fn wish() -> Result<Wish, lexopt::Error> {
+    let (mut questions, mut nodes, mut mbit) = (Vec::new(), 8, 100);
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("nodes") => wish.nodes = parser.value()?.parse()?,
-            Long("mbit") => wish.mbit = parser.value()?.parse()?,
-            Short('h') | Long("help") => return Ok(None),
+            Long("nodes") => nodes = parser.value()?.parse()?,
+            Long("mbit") => mbit = parser.value()?.parse()?,
+            Short('h') | Long("help") => return Ok(Wish::Help(HELP)),
+            // From here on the words are its own.
+            Value(question) if question == "swarm" && questions.is_empty() => {
+                return Ok(Plan::parse(&mut parser)?.map_or(Wish::Help(options::HELP), Wish::Swarm));
+            }
             Value(question) if ALL.iter().any(|known| question == *known) => {
-                wish.questions.push(question.to_string_lossy().into_owned());
+                questions.push(question.to_string_lossy().into_owned());
             }
             other => return Err(other.unexpected()),
         }
     }
-    if wish.questions.is_empty() {
-        wish.questions = ALL.map(str::to_owned).into();
+    if questions.is_empty() {
+        questions = ALL.map(str::to_owned).into();
     }
-    Ok(Some(wish))
+    Ok(Wish::Figures { questions, nodes, mbit })
 }
 
-fn answer(wish: &Wish) -> Result<(), LabError> {
-    interrupt::clean_up_on_signals()?;
+fn figures(questions: &[String], nodes: u8, mbit: u32) -> Result<(), LabError> {
     // A machine that is busy with something else measures that.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
     let mut figures = vec![Figure::new("load average when it began", load, "below 0.5")];
-    for question in &wish.questions {
+    for question in questions {
         eprintln!("measuring: {question}");
         figures.extend(match question.as_str() {
             "sizes" => sizes::measure()?,
             "one" => fetch::one()?,
-            "room" => fetch::room(wish.nodes, wish.mbit)?,
-            _ => boots::measure(wish.mbit)?,
+            "room" => fetch::room(nodes, mbit)?,
+            _ => boots::measure(mbit)?,
         });
     }
     println!("{}", bench::table(&figures));
     Ok(())
 }
 
+fn answer(wish: Wish) -> Result<(), LabError> {
+    match wish {
+        Wish::Help(text) => println!("{text}"),
+        Wish::Figures { questions, nodes, mbit } => {
+            interrupt::clean_up_on_signals()?;
+            figures(&questions, nodes, mbit)?;
+        }
+        Wish::Swarm(plan) => {
+            interrupt::clean_up_on_signals()?;
+            swarm::measure(&plan)?;
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
-    match wish() {
-        Ok(None) => println!("{HELP}"),
-        Ok(Some(wish)) => {
-            if let Err(error) = answer(&wish) {
-                interrupt::finish_cleaning_up();
-                eprintln!("boottorrent-bench: {error}");
-                return ExitCode::FAILURE;
-            }
+    match wish().map(answer) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            interrupt::finish_cleaning_up();
+            eprintln!("boottorrent-bench: {error}");
+            ExitCode::FAILURE
         }
         Err(error) => {
             eprintln!("boottorrent-bench: {error}\n{HELP}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
     }
-    ExitCode::SUCCESS
 }
