@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use boottorrent_swarm::{Mac, Time};
 
 use super::config::DhcpConfig;
+use super::origin::Origin;
 use super::server::{Arrival, Notice, Server};
 
 /// What followed from one packet.
@@ -42,6 +43,13 @@ impl Probe {
     pub fn leases(&self, now: Time) -> Vec<(Ipv4Addr, Option<Mac>, Time)> {
         let leases = self.server.current_leases(now);
         leases.into_iter().map(|l| (l.address, l.mac, l.until)).collect()
+    }
+
+    /// Where the holder of an address is plugged in.
+    #[must_use]
+    pub fn origin(&self, now: Time, address: Ipv4Addr) -> Option<Origin> {
+        let lease = self.server.current_leases(now).into_iter().find(|lease| lease.address == address)?;
+        self.server.origin(&lease).cloned()
     }
 
     /// What a server knows that was killed now and reads its journal again.

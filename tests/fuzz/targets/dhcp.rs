@@ -80,6 +80,9 @@ fn built(script: &mut Script<'_>) -> Option<Vec<u8>> {
     if say & 8 != 0 {
         options.extend_from_slice(&[57, 2, address, 0, 55, 3, 1, 3, 224, 51, 4, 0, 0, address, 0]);
     }
+    if say & 32 != 0 {
+        options.extend_from_slice(&[82, 8, 1, 2, 0, address % 4, 2, 2, b's', b'w']);
+    }
     let mut packet = message(kind, mac, &options);
     if say & 16 != 0 {
         packet[12..16].copy_from_slice(&[10, say >> 7, 0, address]);
@@ -133,6 +136,13 @@ fn run(mut script: Script<'_>) -> Option<()> {
             && let Some((address, mac)) = answer(&packet, reply)
         {
             assert!(seen.recorded, "a lease that a crash would lose");
+            // Where it is plugged in is known at once, and only a relay says it.
+            let relay = Ipv4Addr::from(<[u8; 4]>::try_from(&packet[24..28]).expect("four bytes"));
+            let origin = probe.origin(now, address).and_then(|origin| origin.relay);
+            assert!(
+                relay.is_unspecified() || origin == Some(relay),
+                "{address} is behind {relay}, not {origin:?}"
+            );
             let until = leases
                 .iter()
                 .find(|l| l.0 == address && l.1 == Some(mac))
