@@ -8,7 +8,7 @@ mod accept;
 mod clock;
 mod limits;
 mod link;
-mod pace;
+pub(crate) mod pace;
 mod strangers;
 mod outputs;
 mod chores;

@@ -290,7 +290,7 @@ impl<D: phy::Device> Driver<D> {
                 Stage::Member => {
                     if let Err(hangup) = link.receive(socket, now, &mut self.swarm, &self.content) {
                         self.hang_up(conn, hangup, now);
-                    } else if link.outbound.queued() > 0 && socket.can_send() {
+                    } else if link.can_flush(socket) {
                         self.mark(conn);
                     }
                 }

@@ -5,24 +5,24 @@ use super::limits::{LINK_QUEUE_MAX, LINK_QUEUE_MIN, LINK_QUEUE_TIME, LINK_RATE_W
 use boottorrent_swarm::Time;
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     since: Time,
     bytes: u64,
     queue: u32,
 }
 
 impl Pace {
-    pub(super) fn new() -> Pace {
+    pub(crate) fn new() -> Pace {
         Pace { since: Time(0), bytes: 0, queue: LINK_QUEUE_MIN }
     }
 
     /// Bytes that may wait on our side of the socket, and again as many unsent on the kernel's.
-    pub(super) fn queue(&self) -> u32 {
+    pub(crate) fn queue(&self) -> u32 {
         self.queue
     }
 
     /// The socket has taken bytes; whether the queue's length has changed.
-    pub(super) fn sent(&mut self, now: Time, bytes: usize) -> bool {
+    pub(crate) fn sent(&mut self, now: Time, bytes: usize) -> bool {
         self.bytes += bytes as u64;
         let window = now.since(self.since);
         if window < LINK_RATE_WINDOW {

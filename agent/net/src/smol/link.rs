@@ -1,6 +1,7 @@
 //! One TCP link on a smoltcp socket. Decides how much is moved at a time; never what it means.
 
-use super::limits::{LINK_QUEUE, SEND_PARTS};
+use super::limits::{SEND_PARTS, SOCKET_SHARE};
+use crate::driver::pace::Pace;
 use crate::storage::Part;
 use crate::stream::{Hangup, Inbound, Outbound};
 use crate::verify::Content;
@@ -32,12 +33,13 @@ pub(super) struct Link {
     pub(super) dirty: bool,
     inbound: Inbound,
     pub(super) outbound: Outbound,
+    pace: Pace,
 }
 
 impl Link {
     pub(super) fn new(conn: Conn, handle: SocketHandle, peer: SocketAddrV4, stage: Stage) -> Link {
-        let (inbound, outbound) = (Inbound::new(conn), Outbound::default());
-        Link { conn, peer, handle, stage, deadline: None, dirty: false, inbound, outbound }
+        let (inbound, outbound, pace) = (Inbound::new(conn), Outbound::default(), Pace::new());
+        Link { conn, peer, handle, stage, deadline: None, dirty: false, inbound, outbound, pace }
     }
 
     pub(super) fn join(&mut self, content: &Content) {
@@ -94,14 +96,30 @@ impl Link {
     }
 
     pub(super) fn room(&self) -> u32 {
-        LINK_QUEUE.saturating_sub(self.outbound.queued())
+        self.pace.queue().saturating_sub(self.outbound.queued())
     }
 
-    /// Moves what waits into the socket's buffer, as far as it has room; bytes moved.
-    pub(super) fn flush(&mut self, socket: &mut tcp::Socket<'_>, content: &Content) -> Result<usize, Hangup> {
+    /// Bytes that may go into the socket's buffer now.
+    fn share(&self, socket: &tcp::Socket<'_>) -> usize {
+        let most = socket.send_capacity().min((self.pace.queue() / SOCKET_SHARE) as usize);
+        if socket.may_send() { most.saturating_sub(socket.send_queue()) } else { 0 }
+    }
+
+    /// Whether something waits that [`Link::flush`] can move.
+    pub(super) fn can_flush(&self, socket: &tcp::Socket<'_>) -> bool {
+        self.outbound.queued() > 0 && self.share(socket) > 0
+    }
+
+    /// Moves what waits into the socket's buffer, as far as it may; bytes moved.
+    pub(super) fn flush(
+        &mut self,
+        now: Time,
+        socket: &mut tcp::Socket<'_>,
+        content: &Content,
+    ) -> Result<usize, Hangup> {
         let mut total = 0;
-        while self.outbound.queued() > 0 && socket.can_send() {
-            let room = socket.send_capacity() - socket.send_queue();
+        while self.can_flush(socket) {
+            let room = self.share(socket);
             let mut done = 0;
             for part in self.outbound.parts(SEND_PARTS) {
                 let length = match part {
@@ -123,6 +141,9 @@ impl Link {
             }
             self.outbound.advance(done);
             total += done;
+        }
+        if total > 0 {
+            self.pace.sent(now, total);
         }
         Ok(total)
     }

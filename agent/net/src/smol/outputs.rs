@@ -107,7 +107,7 @@ impl<D: phy::Device> Driver<D> {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.dirty = false;
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(link.handle);
-        match link.flush(socket, &self.content) {
+        match link.flush(now, socket, &self.content) {
             Ok(0) => {}
             Ok(_) => {
                 let bytes = link.room();
