@@ -17,7 +17,7 @@ AGENT = target/$(TARGET)/node/boottorrent-agent
 DAEMONS = dhcp ra tftp tracker seed log
 RUST_VERSION = $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 
-.PHONY: build agent test lint unit integration demo bench bench-swarm fuzz install images packages cargo clean-lab
+.PHONY: build agent test lint unit fuzz-short integration demo bench bench-swarm fuzz install images packages cargo clean-lab
 
 build: cargo agent
 	$(CARGO) build $(CARGO_FLAGS) --release --workspace --exclude boottorrent-agent
@@ -26,7 +26,7 @@ build: cargo agent
 agent: cargo
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build $(CARGO_FLAGS) --profile node --target $(TARGET) -p boottorrent-agent
 
-test: lint unit fuzz-short integration
+test: lint unit integration
 
 lint: packages cargo
 	$(CARGO) fmt --all --check
