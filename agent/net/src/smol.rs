@@ -173,7 +173,6 @@ impl<D: phy::Device> Driver<D> {
 
     /// Takes in what the device has, performs what follows, and hands the device what is to leave.
     pub fn poll(&mut self, now: Time) {
-        self.forget_gone(now);
         let mut frames = 0;
         while frames < INGRESS_TURN {
             let (device, sockets) = (&mut self.device, &mut self.sockets);
@@ -198,6 +197,7 @@ impl<D: phy::Device> Driver<D> {
             }
             rounds += 1;
         }
+        self.forget_gone();
         self.hurry = frames == INGRESS_TURN || rounds == EGRESS_TURN;
     }
 
@@ -308,6 +308,7 @@ impl<D: phy::Device> Driver<D> {
             self.deadlines.pop_first();
             self.too_late(conn, now);
         }
+        self.reset_late(now);
     }
 
     fn tracker_answers(&mut self, now: Time) {

@@ -165,8 +165,8 @@ impl Node {
         Time(0) + self.started.elapsed()
     }
 
-    /// Polls, and waits for a frame or for the driver's time, whichever is first.
-    fn turn(&mut self) -> Result<(), String> {
+    /// Has the driver do what is to be done by now.
+    fn act(&mut self) -> Result<(), String> {
         let now = self.now();
         self.driver.poll(now);
         while let Some(event) = self.driver.next_event() {
@@ -176,12 +176,18 @@ impl Node {
                 other => eprintln!("{other:?}"),
             }
         }
+        Ok(())
+    }
+
+    /// Waits for a frame, for the driver's time or for `most`, whichever is first.
+    fn wait(&mut self, most: Option<Duration>) -> Result<(), String> {
         let now = self.now();
+        let wake = self.driver.wake_at(now).map(|at| at.since(now));
         // Rounded up: a wake-up before the time would only spin.
-        let wait = self.driver.wake_at(now).map(|at| at.since(now).as_micros().div_ceil(1000));
-        let wait = wait.map_or(PollTimeout::NONE, |ms| u16::try_from(ms).unwrap_or(u16::MAX).into());
+        let ms = wake.into_iter().chain(most).min().map(|wait| wait.as_micros().div_ceil(1000));
+        let timeout = ms.map_or(PollTimeout::NONE, |ms| u16::try_from(ms).unwrap_or(u16::MAX).into());
         let frames = self.driver.device().frames();
-        match poll(&mut [PollFd::new(frames.as_fd(), PollFlags::POLLIN)], wait) {
+        match poll(&mut [PollFd::new(frames.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(e) => Err(format!("cannot wait for frames: {e}")),
         }
@@ -189,15 +195,21 @@ impl Node {
 
     fn run(mut self, wish: &Wish) -> Result<(), String> {
         eprintln!("takes part at {}:{}", wish.address, wish.port);
+        self.act()?;
         while wish.is_seed || !(self.driver.is_complete() && self.driver.lonely()) {
-            self.turn()?;
+            self.wait(None)?;
+            self.act()?;
         }
         self.write_stats(wish)?;
         let now = self.now();
         self.driver.stop(now);
+        self.act()?;
         let end = clock::Deadline::after(GOODBYE);
-        while !self.driver.is_quiet() && end.left().is_some() {
-            self.turn()?;
+        while !self.driver.is_quiet()
+            && let Some(left) = end.left()
+        {
+            self.wait(Some(left))?;
+            self.act()?;
         }
         Ok(())
     }

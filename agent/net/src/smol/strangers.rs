@@ -155,21 +155,27 @@ impl<D: phy::Device> Driver<D> {
         self.leaving.push_back((now + LEAVE_TIMEOUT, link.handle));
     }
 
-    /// Removes the sockets that are closed (what had to leave did so with the last poll), and resets those that take too
-    /// long: their peers send, or do not answer.
-    pub(super) fn forget_gone(&mut self, now: Time) {
-        for _ in 0..self.leaving.len() {
-            let Some((at, handle)) = self.leaving.pop_front() else { return };
-            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
-            if !socket.is_open() {
-                self.sockets.remove(handle);
-            } else if at <= now {
-                socket.abort();
-                self.leaving.push_back((now + LEAVE_TIMEOUT, handle));
-            } else {
-                self.leaving.push_back((at, handle));
-            }
+    /// Resets the sockets that take too long to close: their peers go on sending, or do not answer.
+    pub(super) fn reset_late(&mut self, now: Time) {
+        while let Some(&(at, handle)) = self.leaving.front()
+            && at <= now
+        {
+            self.leaving.pop_front();
+            self.sockets.get_mut::<tcp::Socket<'_>>(handle).abort();
+            self.leaving.push_back((now + LEAVE_TIMEOUT, handle));
         }
+    }
+
+    /// Removes the sockets that are closed, once what had to leave them is with the device.
+    pub(super) fn forget_gone(&mut self) {
+        let sockets = &mut self.sockets;
+        self.leaving.retain(|(_, handle)| {
+            let open = sockets.get::<tcp::Socket<'_>>(*handle).is_open();
+            if !open {
+                sockets.remove(*handle);
+            }
+            open
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use boottorrent_swarm::Mac;
 use boottorrent_swarm::announce::{Request, Response};
 use boottorrent_swarm::metainfo::Geometry;
 use boottorrent_swarm::swarm::Have;
-use limits::{DIAL_TIMEOUT, GREET_TIMEOUT, LEAVE_TIMEOUT};
+use limits::{DIAL_TIMEOUT, GREET_TIMEOUT, LEAVE_TIMEOUT, LISTENERS};
 use sha2::Digest as _;
 use smoltcp::wire::IpEndpoint;
 use std::path::Path;
@@ -279,6 +279,19 @@ fn a_flood_of_strangers_is_bounded_and_goes_by_itself() {
     hub.until(Duration::from_secs(30), |hub| hub.drivers[1].is_complete());
     let left = dials.iter().filter(|d| hub.strangers[0].tcp(**d).may_send()).count();
     assert_eq!(left, 0, "those who never said which torrent are gone");
+}
+
+#[test]
+fn a_goodbye_is_heard_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(500_000, 1 << 16);
+    let mut hub = seed_and_node(&image, folder.path(), false);
+    hub.until(Duration::from_secs(5), |hub| hub.drivers[1].progress().bytes_in > 0);
+    let now = hub.now;
+    hub.drivers[1].stop(now);
+    // Well before a timer: each side's end is answered by the other's.
+    hub.until(Duration::from_millis(50), |hub| hub.drivers.iter().all(|d| d.is_quiet()));
+    assert_eq!(hub.drivers[0].sockets.iter().count(), 1 + LISTENERS, "the tracker's and those that listen");
 }
 
 #[test]
