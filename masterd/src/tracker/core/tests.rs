@@ -213,6 +213,18 @@ fn racks_are_the_configurations_networks_or_the_addresses_own() {
         assert!(peers[1..].is_sorted_by_key(elsewhere), "its own rack first: {peers:?}");
     }
     assert!((3..=12).contains(&crossing), "{crossing}");
+    // Who wants few is told of those elsewhere all the same: without them the room would be two.
+    for n in 0..80 {
+        let from = SocketAddrV4::new([10, 8 + n % 2, 0, n].into(), 40000);
+        let mut told_to = |want| {
+            let answer = announce(&mut t, now, from, Announce { want, ..told(n, 1, Event::None) });
+            let Response::Announce { peers, .. } = answer else { panic!() };
+            let elsewhere = peers[1..].iter().filter(|p| p.ip().octets()[1] != from.ip().octets()[1]).count();
+            (peers.len(), elsewhere)
+        };
+        let (_, all) = told_to(None);
+        assert_eq!(told_to(Some(4)), (4, all.min(3)), "{n}");
+    }
 }
 
 #[test]
