@@ -131,14 +131,15 @@ struct Hub {
     strangers: Vec<Stranger>,
     under_way: VecDeque<(Time, usize, Vec<u8>)>,
     lots: Rng,
-    /// Of 1000 frames so many are lost.
+    /// Of 1000 frames so many are lost, and of others one byte is changed, or the end is missing.
     lost: u32,
+    garbled: u32,
 }
 
 impl Hub {
     fn new(drivers: Vec<Driver<Ethernet<Card>>>) -> Hub {
         let (strangers, under_way) = (vec![], VecDeque::new());
-        Hub { now: Time(0), drivers, strangers, under_way, lots: Rng::new(3), lost: 0 }
+        Hub { now: Time(0), drivers, strangers, under_way, lots: Rng::new(3), lost: 0, garbled: 0 }
     }
 
     /// One moment: everybody acts, then time goes on to when something is next.
@@ -162,7 +163,12 @@ impl Hub {
         let at = self.now + DELAY;
         let cards = self.drivers.iter_mut().map(|d| d.device());
         for (n, card) in cards.chain(self.strangers.iter_mut().map(|s| &mut s.device)).enumerate() {
-            for frame in card.frames().sent.drain(..) {
+            for mut frame in card.frames().sent.drain(..) {
+                if self.lots.below(1000) < self.garbled {
+                    let at = self.lots.below(frame.len() as u32) as usize;
+                    frame[at] ^= 1 << self.lots.below(8);
+                    frame.truncate(if self.lots.below(2) == 0 { at } else { frame.len() });
+                }
                 if self.lots.below(1000) >= self.lost {
                     self.under_way.push_back((at, n, frame));
                 }
@@ -214,6 +220,40 @@ fn a_node_takes_an_image_over_a_lossy_link_byte_for_byte() {
     assert!(matches!(hub.events(1)[..], [Event::Complete]));
     let peers = hub.drivers[1].peers();
     assert_eq!((peers.len(), peers[0].is_master, peers[0].bytes_in), (1, true, 3_000_001));
+}
+
+#[test]
+fn garbled_frames_cost_no_more_than_lost_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(1_000_001, 1 << 17);
+    let mut hub = seed_and_node(&image, folder.path(), false);
+    hub.garbled = 20;
+    hub.until(Duration::from_secs(120), |hub| hub.drivers[1].is_complete());
+    assert!(std::fs::read(folder.path().join("node")).unwrap() == image.bytes);
+}
+
+#[test]
+fn noise_is_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(300_000, 1 << 16);
+    let mut hub = seed_and_node(&image, folder.path(), false);
+    let mut lots = Rng::new(9);
+    let heads = [[8, 0], [8, 6], [0x86, 0xdd]];
+    for round in 0..20_000 {
+        let mut frame: Vec<u8> = (0..lots.below(120)).map(|_| lots.next_u32() as u8).collect();
+        // Most of it gets as far as a header of the right kind would.
+        if frame.len() > 40 {
+            frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
+            frame[12..14].copy_from_slice(&heads[round % 3]);
+            frame[14] = if round % 2 == 0 { 0x45 } else { 0 };
+            frame[30..34].copy_from_slice(&address(2).ip().octets());
+        }
+        hub.drivers[1].device().frames().come.push_back(frame);
+        if round % 100 == 0 {
+            hub.step();
+        }
+    }
+    hub.until(Duration::from_secs(30), |hub| hub.drivers[1].is_complete());
 }
 
 #[test]
