@@ -165,12 +165,20 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// Queues bytes of the protocol.
+    /// Queues bytes of the protocol, in front of the blocks that wait: who is to ask or to answer should not wait for them.
     pub(crate) fn push(&mut self, emit: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.queue.back(), Some(Segment::Bytes(_))) {
-            self.queue.push_back(Segment::Bytes(Vec::new()));
-        }
-        if let Some(Segment::Bytes(bytes)) = self.queue.back_mut() {
+        // What is on its way stays where it is.
+        let begun = usize::from(self.sent > 0);
+        let block = self.queue.iter().skip(begun).position(|s| matches!(s, Segment::Block { .. }));
+        let place = block.map_or(self.queue.len(), |n| n + begun);
+        let place = match place.checked_sub(1).map(|n| (n, self.queue.get(n))) {
+            Some((n, Some(Segment::Bytes(_)))) => n,
+            _ => {
+                self.queue.insert(place, Segment::Bytes(Vec::new()));
+                place
+            }
+        };
+        if let Some(Segment::Bytes(bytes)) = self.queue.get_mut(place) {
             let before = bytes.len();
             emit(bytes);
             self.queued += bytes.len() - before;
@@ -223,5 +231,58 @@ impl Outbound {
             self.sent -= first.length();
             self.queue.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Error, Store};
+    use crate::verify::Verifier;
+
+    struct Nothing;
+
+    impl Store for Nothing {
+        fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+            Err(Error::Outside)
+        }
+
+        fn digest(&self, _: u64, _: u64, _: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+            Err(Error::Outside)
+        }
+    }
+
+    /// The parts as they would leave: lengths of blocks, and letters.
+    fn order(out: &Outbound) -> String {
+        let part = |part: Part<'_>| match part {
+            Part::Bytes(bytes) if bytes.len() == PIECE_HEADER => "[".into(),
+            Part::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Part::Stored { length, .. } => format!("{length}]"),
+        };
+        out.parts(24).into_iter().map(part).collect()
+    }
+
+    #[test]
+    fn messages_go_before_the_blocks_that_wait_and_never_into_one_that_has_begun() {
+        let geometry = Geometry::new(1 << 15, 1 << 16).unwrap();
+        let (store, verifier) = (Box::new(Nothing), Verifier::Sha256(vec![]));
+        let content = Content { geometry, store, verifier };
+        let piece = geometry.piece(1).unwrap();
+        let mut out = Outbound::default();
+        out.push(|b| b.extend(b"ab"));
+        for offset in [0, 16384] {
+            out.push_block(Block { piece, offset, length: 16384 }, &content);
+        }
+        out.push(|b| b.extend(b"cd"));
+        assert_eq!(order(&out), "abcd[16384][16384]");
+        out.advance(1);
+        out.push(|b| b.push(b'e'));
+        assert_eq!(order(&out), "bcde[16384][16384]");
+        out.advance(4 + PIECE_HEADER + 384);
+        out.push(|b| b.push(b'f'));
+        out.push(|b| b.push(b'g'));
+        assert_eq!((order(&out), out.queued()), ("16000]fg[16384]".into(), 16000 + 2 + 16397));
+        out.advance(16000 + 2 + 16397);
+        assert_eq!((order(&out), out.queued()), (String::new(), 0));
     }
 }
