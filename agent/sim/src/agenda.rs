@@ -21,6 +21,7 @@ pub(crate) enum Event {
     Closed(Conn),
     Verified(usize, Piece, bool),
     Peers(usize),
+    Sample,
 }
 
 #[derive(Debug)]

@@ -1,13 +1,16 @@
 //! A modelled network under the real swarm code, in virtual time: one seed replays a run.
 //! Decides rates and delays; never what a peer does, which is the swarm's.
 
+mod idle;
 mod plan;
 mod network;
+mod addresses;
 mod agenda;
 mod world;
 mod table;
 pub mod wire;
 
+pub use idle::Idle;
 pub use plan::{Fault, FaultKind, Plan, Racks, Report};
 pub use table::table;
 

@@ -1,11 +1,13 @@
 //! `boottorrent-sim`: one simulated run, and how far it is from the bound.
 
-use boottorrent_sim::{Plan, Racks, run, table, wire};
+use boottorrent_sim::{FaultKind, Plan, Racks, run, table, wire};
 use lexopt::prelude::*;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const USAGE: &str = "boottorrent-sim [--nodes N] [--size MiB] [--piece KiB] [--rate Mbit/s] [--master-rate Mbit/s] \
-[--seed N] [--runs N] [--rack NODES --uplink Mbit/s] | --table | wire ...";
+[--seed N] [--runs N] [--spread ms] [--rack NODES --uplink Mbit/s] [--near BITS] [--late N --delay ms] \
+[--cut N | --reset N] [--idle] | --table | wire ...";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -26,8 +28,8 @@ fn main() -> ExitCode {
             print!("{}", table());
             ExitCode::SUCCESS
         }
-        Ok(Some((plan, runs))) => {
-            report(&plan, runs);
+        Ok(Some(asked)) => {
+            report(&asked);
             ExitCode::SUCCESS
         }
         Err(e) => {
@@ -37,10 +39,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<Option<(Plan, u64)>, lexopt::Error> {
+struct Asked {
+    plan: Plan,
+    runs: u64,
+    lost: Option<(u32, FaultKind)>,
+}
+
+fn arguments() -> Result<Option<Asked>, lexopt::Error> {
     let mut plan = Plan::new(8, 64 << 20, 256 << 10, 12_500_000, 1);
-    let mut runs = 1;
-    let mut master_rate = None;
+    let (mut runs, mut lost, mut master_rate) = (1, None, None);
     let (mut rack, mut uplink) = (None, None);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -51,10 +58,17 @@ fn arguments() -> Result<Option<(Plan, u64)>, lexopt::Error> {
             Long("rate") => plan.rate = parser.value()?.parse::<u64>()? * 125_000,
             Long("master-rate") => master_rate = Some(parser.value()?.parse::<u64>()? * 125_000),
             Long("seed") => plan.seed = parser.value()?.parse()?,
-            Long("table") => return Ok(None),
+            Long("spread") => plan.spread = Duration::from_millis(parser.value()?.parse()?),
             Long("rack") => rack = Some(parser.value()?.parse::<u32>()?).filter(|n| *n > 0),
             Long("uplink") => uplink = Some(parser.value()?.parse::<u64>()? * 125_000),
+            Long("late") => plan.late.0 = parser.value()?.parse()?,
+            Long("delay") => plan.late.1 = Duration::from_millis(parser.value()?.parse()?),
+            Long("cut") => lost = Some((parser.value()?.parse()?, FaultKind::PowerCut)),
+            Long("reset") => lost = Some((parser.value()?.parse()?, FaultKind::Exit)),
+            Long("near") => plan.near_prefix = Some(parser.value()?.parse()?),
+            Long("idle") => plan.samples = true,
             Long("runs") => runs = parser.value()?.parse()?,
+            Long("table") => return Ok(None),
             Long("help") | Short('h') => return Err(lexopt::Error::from("help")),
             _ => return Err(arg.unexpected()),
         }
@@ -62,27 +76,46 @@ fn arguments() -> Result<Option<(Plan, u64)>, lexopt::Error> {
     if plan.nodes == 0 || plan.total == 0 || plan.piece_length == 0 || plan.rate == 0 {
         return Err(lexopt::Error::from("nodes, size, piece and rate must be above 0"));
     }
+    if plan.late.0 > plan.nodes {
+        return Err(lexopt::Error::from("more late nodes than nodes"));
+    }
     plan.master_rate = master_rate.unwrap_or(plan.rate);
     plan.racks = rack.map(|nodes| Racks { nodes, uplink: uplink.unwrap_or(plan.rate) });
-    Ok(Some((plan, runs)))
+    Ok(Some(Asked { plan, runs, lost }))
 }
 
-fn report(plan: &Plan, runs: u64) {
-    let bound = plan.bound().as_secs_f64();
+fn report(asked: &Asked) {
+    let Asked { plan, runs, lost } = asked;
+    let bound = plan.bound_together().as_secs_f64();
     println!("nodes {}, bound {bound:.3} s", plan.nodes);
     for seed in plan.seed..plan.seed + runs {
-        let plan = Plan { seed, ..plan.clone() };
+        let mut plan = Plan { seed, ..plan.clone() };
+        if let Some((count, kind)) = *lost {
+            plan = plan.lose(count, kind);
+        }
         let r = run(&plan);
-        let makespan = r.makespan.map_or(f64::INFINITY, |m| m.as_secs_f64());
+        let seconds = |d: Option<Duration>| d.map_or(f64::INFINITY, |m| m.as_secs_f64());
         println!(
-            "seed {seed}: makespan {makespan:.3} s, over the bound {:.3}, master copies {:.3}, rack {:.3}, twice {:.4}, \
+            "seed {seed}: makespan {:.3} s, over the bound {:.3}, master copies {:.3}, rack {:.3}, twice {:.4}, \
              events {}, log {:016x}",
-            makespan / bound,
+            seconds(r.together),
+            seconds(r.together) / bound,
             r.master_copies,
             r.rack_copies,
             r.duplicates,
             r.events,
             r.log_hash
         );
+        if plan.late.0 > 0 {
+            let copy = plan.copy(plan.rate).as_secs_f64();
+            println!("    late nodes: {:.3} of a copy's time at most", seconds(r.latest) / copy);
+        }
+        if plan.samples {
+            let i = r.idle;
+            println!(
+                "    down: busy {}, awaits {}, not offered {}, nothing new {}; up: busy {}, not taken {}, not needed {}",
+                i.receiving, i.awaiting, i.not_offered, i.nothing_new, i.sending, i.not_taken, i.not_needed
+            );
+        }
     }
 }

@@ -154,6 +154,12 @@ impl Network {
         self.ports[self.nodes as usize + node].dead = true;
     }
 
+    /// Whether something goes out of this node, and in, right now.
+    pub(crate) fn busy(&self, node: usize) -> (bool, bool) {
+        let serves = |at: usize| self.ports[at].serving.is_some();
+        (serves(node), serves(self.nodes as usize + node))
+    }
+
     /// Bytes that the channel takes now.
     pub(crate) fn room(&self, channel: Channel) -> u32 {
         self.flows.get(channel as usize).map_or(0, |f| SEND_BUFFER.saturating_sub(f.queued))

@@ -1,6 +1,8 @@
 //! What a run is given and what it tells. Decides the bound that a run is measured by.
 
+use crate::idle::Idle;
 use crate::network::WIRE_COST;
+use boottorrent_swarm::Rng;
 use core::time::Duration;
 
 /// What befalls a node.
@@ -53,11 +55,15 @@ pub struct Plan {
     /// The last so many nodes have links of so many bytes a second.
     pub slow: (u32, u64),
     pub racks: Option<Racks>,
+    /// Bits that the addresses of nodes near each other have in common, if that is not what the network is like.
+    pub near_prefix: Option<u8>,
     pub faults: Vec<Fault>,
     /// The master ends for good as soon as the nodes together hold one copy.
     pub master_leaves: bool,
     /// The last so many nodes say that they have everything, and send false bytes.
     pub false_senders: u32,
+    /// Look at who is idle, and why.
+    pub samples: bool,
     /// The run ends here at the latest.
     pub limit: Duration,
 }
@@ -78,11 +84,27 @@ impl Plan {
             late: (0, Duration::ZERO),
             slow: (0, rate),
             racks: None,
+            near_prefix: None,
             faults: Vec::new(),
             master_leaves: false,
             false_senders: 0,
+            samples: false,
             limit: Duration::from_secs(3600),
         }
+    }
+
+    /// So many nodes, of those that are not late, are lost at random times before the others can be done.
+    #[must_use]
+    pub fn lose(mut self, count: u32, kind: FaultKind) -> Plan {
+        let mut lots = Rng::new(self.seed ^ 0x10_5e);
+        let mut nodes: Vec<u32> = (1..=self.nodes - self.late.0).collect();
+        let micros = u32::try_from(self.bound_together().as_micros()).unwrap_or(u32::MAX);
+        for _ in 0..count.min(self.nodes - self.late.0) {
+            let node = nodes.swap_remove(lots.below(nodes.len() as u32) as usize);
+            let at = Duration::from_micros(u64::from(lots.below(micros)));
+            self.faults.push(Fault { node, at, kind });
+        }
+        self
     }
 
     /// Bytes a second of a node's link.
@@ -101,14 +123,25 @@ impl Plan {
     /// by the bytes that their links must pass; the largest bound counts.
     #[must_use]
     pub fn bound(&self) -> Duration {
+        let late = if self.late.0 > 0 { self.late.1 + self.copy(self.rate) } else { Duration::ZERO };
+        self.bound_together().max(late)
+    }
+
+    /// What a copy takes over a link of so many bytes a second.
+    #[must_use]
+    pub fn copy(&self, rate: u64) -> Duration {
+        Duration::from_secs_f64(self.total as f64 * WIRE_COST / rate as f64)
+    }
+
+    /// The bound of those that started together.
+    #[must_use]
+    pub fn bound_together(&self) -> Duration {
         let pieces = self.total.div_ceil(u64::from(self.piece_length));
         let rounds = pieces - 1 + u64::from((self.nodes + 1).next_power_of_two().ilog2());
-        let copy = |rate: u64| self.total as f64 * WIRE_COST / rate as f64;
         let source = rounds as f64 * f64::from(self.piece_length) * WIRE_COST / self.rate as f64;
-        let slow = if self.slow.0 > 0 { copy(self.slow.1) } else { 0.0 };
-        let racks = self.racks.map_or(0.0, |r| copy(r.uplink));
-        let late = if self.late.0 > 0 { self.late.1.as_secs_f64() + copy(self.rate) } else { 0.0 };
-        Duration::from_secs_f64(source.max(slow).max(late).max(racks))
+        let slow = if self.slow.0 > 0 { self.copy(self.slow.1) } else { Duration::ZERO };
+        let racks = self.racks.map_or(Duration::ZERO, |r| self.copy(r.uplink));
+        Duration::from_secs_f64(source).max(slow).max(racks)
     }
 }
 
@@ -117,6 +150,12 @@ impl Plan {
 pub struct Report {
     /// From the first node's start to the last living node's last verified piece; `None` where one is not complete.
     pub makespan: Option<Duration>,
+    /// The same for those that were not late.
+    pub together: Option<Duration>,
+    /// The longest time that a late node took from its own start.
+    pub latest: Option<Duration>,
+    /// Where the links' time went, if samples were asked for.
+    pub idle: Idle,
     /// Each honest node's time from its start, nodes from 1.
     pub finished: Vec<Option<Duration>>,
     /// Bytes that the master sent, in images.

@@ -1,14 +1,16 @@
 //! Master, nodes and tracker, and the events between them. Decides the order of events and nothing else.
 
+use crate::addresses::{Addresses, PORT};
 use crate::agenda::{Agenda, Event};
 use crate::network::{Channel, Network, Notice, SEND_BUFFER};
 use crate::plan::{FaultKind, Plan, Report};
+use boottorrent_swarm::graph::{Graph, Rack};
 use boottorrent_swarm::metainfo::{Block, Geometry, Piece};
 use boottorrent_swarm::swarm::{Admit, Config, Conn, Have, Input, Output, Swarm};
 use boottorrent_swarm::wire::{Handshake, OwnedMessage};
 use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 /// What SHA-256 costs here, and a block's copy.
@@ -16,8 +18,11 @@ const HASH_BYTES_PER_S: u64 = 1_500_000_000;
 /// A connect to a host without power ends after this.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses of one tracker answer.
-const TRACKER_PEERS: usize = 50;
-const PORT: u16 = 6881;
+const TRACKER_PEERS: usize = 200;
+/// When the tracker wants to hear of a node again, and of one that is short of links.
+const TRACKER_INTERVALS_S: (u32, u32) = (10, 2);
+/// Time between two looks at who is idle.
+const SAMPLE: Duration = Duration::from_micros(7919);
 
 /// A directed end of a link: conn `2n` dialled conn `2n + 1`; a conn is also the channel of what it sends.
 fn other(conn: Conn) -> Conn {
@@ -27,6 +32,7 @@ fn other(conn: Conn) -> Conn {
 struct Node {
     swarm: Option<Swarm>,
     start: Time,
+    late: bool,
     finished: Option<Time>,
     alive: bool,
     /// Sends false bytes.
@@ -55,19 +61,11 @@ pub(crate) struct World<'p> {
     admitted: Vec<Option<Admit>>,
     /// What the node that is being asked says, by link.
     outbox: Vec<(Conn, Vec<OwnedMessage>)>,
-    announced: BTreeSet<usize>,
+    addresses: Addresses,
+    tracker: Graph,
     /// Pieces that some node has verified.
     spread: BTreeSet<Piece>,
     report: Report,
-}
-
-fn address(node: usize) -> SocketAddrV4 {
-    let [_, a, b, c] = (node as u32 + 1).to_be_bytes();
-    SocketAddrV4::new(Ipv4Addr::new(10, a, b, c), PORT)
-}
-
-fn node_at(addr: SocketAddrV4) -> usize {
-    (addr.ip().to_bits() & 0x00ff_ffff) as usize - 1
 }
 
 impl<'p> World<'p> {
@@ -85,7 +83,8 @@ impl<'p> World<'p> {
             ends: Vec::new(),
             admitted: Vec::new(),
             outbox: Vec::new(),
-            announced: BTreeSet::new(),
+            addresses: Addresses::new(plan),
+            tracker: Graph::new(plan.seed),
             spread: BTreeSet::new(),
             report: Report::default(),
             rng: Rng::new(plan.seed),
@@ -100,6 +99,7 @@ impl<'p> World<'p> {
             world.nodes.push(Node {
                 swarm: None,
                 start,
+                late,
                 finished: None,
                 alive: true,
                 is_false: n > plan.nodes - plan.false_senders,
@@ -108,6 +108,9 @@ impl<'p> World<'p> {
                 found: BTreeSet::new(),
                 done_order: Vec::new(),
             });
+        }
+        if plan.samples {
+            world.agenda.at(Time(0) + SAMPLE, Event::Sample);
         }
         for fault in &plan.faults {
             let event = Event::Fault(fault.node as usize, fault.kind == FaultKind::Exit);
@@ -165,11 +168,11 @@ impl<'p> World<'p> {
             }
             Event::Linked(conn) => {
                 if let (Some(n), Some(to)) = (self.end(conn), self.end(other(conn))) {
-                    self.input(n, Input::Connected { conn, peer: address(to), outgoing: true });
+                    self.input(n, Input::Connected { conn, peer: self.addresses.of(to), outgoing: true });
                     self.input(n, Input::Room { conn, bytes: SEND_BUFFER });
                 }
             }
-            Event::Refused(n, to) => self.input(n, Input::DialFailed { peer: address(to) }),
+            Event::Refused(n, to) => self.input(n, Input::DialFailed { peer: self.addresses.of(to) }),
             Event::Shake(conn) => self.shaken(conn),
             Event::Messages(conn, messages) => self.deliver(conn, &messages),
             Event::Network(step) => {
@@ -195,12 +198,24 @@ impl<'p> World<'p> {
                 self.input(n, Input::Verified { piece, ok });
             }
             Event::Peers(n) => self.tell_peers(n),
+            Event::Sample => self.take_sample(),
         }
     }
 
     fn sample(&mut self, n: usize) {
         let longest = self.nodes[n].swarm.as_ref().map_or(0, |s| s.progress().longest_queue);
         self.report.longest_queue = self.report.longest_queue.max(longest);
+    }
+
+    /// Who is idle now, and why.
+    fn take_sample(&mut self) {
+        for (n, node) in self.nodes.iter().enumerate() {
+            let Some(swarm) = node.swarm.as_ref().filter(|_| node.alive) else { continue };
+            let (sends, receives) = self.network.busy(n);
+            let all = swarm.is_complete();
+            self.report.idle.sample(swarm, sends, receives, all);
+        }
+        self.agenda.at(self.now + SAMPLE, Event::Sample);
     }
 
     fn start(&mut self, n: usize) {
@@ -210,9 +225,10 @@ impl<'p> World<'p> {
         let seed = self.rng.next_u64();
         let mut config = Config::new(InfoHash([1; 20]), peer_id, self.geometry, have, seed);
         config.listen_port = Some(PORT);
-        config.own = Some(address(n));
+        config.own = Some(self.addresses.of(n));
+        config.near_prefix = self.addresses.near_prefix;
         if n > 0 {
-            config.master = vec![address(0)];
+            config.master = vec![self.addresses.of(0)];
         } else {
             config.max_peers = 1000;
         }
@@ -225,8 +241,9 @@ impl<'p> World<'p> {
         self.unfinished -= usize::from(n > 0 && node.alive && node.finished.is_none() && !node.is_false);
         node.alive = false;
         node.swarm = None;
-        self.announced.remove(&n);
-        if !exit {
+        if exit {
+            self.tracker.left(self.addresses.of(n));
+        } else {
             self.network.cut(n);
         }
         let ends: Vec<Conn> =
@@ -288,7 +305,7 @@ impl<'p> World<'p> {
 
     fn perform(&mut self, n: usize, output: Output) {
         match output {
-            Output::Dial { peer } => self.dial(n, node_at(peer)),
+            Output::Dial { peer } => self.dial(n, self.addresses.node(peer)),
             Output::Handshake { conn, .. } => self.soon(Event::Shake(other(conn))),
             Output::Send { conn, message } => {
                 self.network.control(conn, message.wire_size());
@@ -323,7 +340,6 @@ impl<'p> World<'p> {
                 self.agenda.at(self.now + Duration::from_micros(micros), Event::Verified(n, piece, ok));
             }
             Output::Announce { .. } => {
-                self.announced.insert(n);
                 self.agenda.at(self.now + self.plan.latency * 4, Event::Peers(n));
             }
             Output::Complete => {
@@ -353,7 +369,7 @@ impl<'p> World<'p> {
     fn shaken(&mut self, conn: Conn) {
         let (Some(n), Some(from)) = (self.end(conn), self.end(other(conn))) else { return };
         if conn % 2 == 1 {
-            let peer = SocketAddrV4::new(*address(from).ip(), 40_000 + (conn % 20_000) as u16);
+            let peer = SocketAddrV4::new(*self.addresses.of(from).ip(), 40_000 + (conn % 20_000) as u16);
             self.input(n, Input::Connected { conn, peer, outgoing: false });
             self.input(n, Input::Room { conn, bytes: SEND_BUFFER });
         }
@@ -414,13 +430,17 @@ impl<'p> World<'p> {
     }
 
     fn tell_peers(&mut self, n: usize) {
-        let mut all: Vec<usize> = self.announced.iter().copied().filter(|p| *p != n).collect();
-        let mut peers = Vec::new();
-        while peers.len() < TRACKER_PEERS && !all.is_empty() {
-            let at = self.rng.below(all.len() as u32) as usize;
-            peers.push(address(all.swap_remove(at)));
+        let Some(complete) = self.nodes[n].swarm.as_ref().map(Swarm::is_complete) else { return };
+        // The master is configured, and announces nothing.
+        if n == 0 {
+            return;
         }
-        self.input(n, Input::Peers { peers: &peers, interval_s: 30 });
+        let who = self.addresses.of(n);
+        self.tracker.announced(who, Rack(self.addresses.rack(n)), complete, TRACKER_PEERS);
+        let peers = self.tracker.row(who).to_vec();
+        let (usual, short) = TRACKER_INTERVALS_S;
+        let interval_s = if self.tracker.is_short(who) { short } else { usual };
+        self.input(n, Input::Peers { peers: &peers, interval_s });
     }
 
     fn finish(mut self) -> Report {
@@ -430,6 +450,10 @@ impl<'p> World<'p> {
         let living = || honest().filter(|n| n.alive);
         if living().all(|n| n.finished.is_some()) {
             self.report.makespan = living().filter_map(|n| n.finished).max().map(|t| t - first);
+            let early = living().filter(|n| !n.late).filter_map(|n| n.finished).max();
+            self.report.together = early.map(|t| t - first);
+            self.report.latest =
+                living().filter(|n| n.late).filter_map(|n| Some(n.finished? - n.start)).max();
         }
         let (mut twice, mut once, mut pairs, mut ascending) = (0, 0, 0u32, 0u32);
         for node in honest() {

@@ -41,14 +41,25 @@ pub(crate) const UPLOAD_LEAD_MIN: u64 = 64 * 1024;
 pub(crate) const DOWNLOAD_LEAD: Duration = Duration::from_millis(10);
 /// And so many blocks at least: what the sockets and the wire hold of one link.
 pub(crate) const DOWNLOAD_LEAD_MIN: u32 = 10;
-/// An offer that is not answered within this is void: round trips are shorter by far.
-pub(crate) const OFFER_KEPT: Duration = Duration::from_millis(500);
+/// An offer that is not answered within this no longer counts as work for the uplink: it is a round trip and a late thread.
+pub(crate) const OFFER_FRESH: Duration = Duration::from_millis(20);
+/// And after this it is void: whoever does not answer is offered nothing before it is heard of again.
+pub(crate) const OFFER_KEPT: Duration = Duration::from_millis(300);
 /// Who passed an offer, and did not say that it is ready, gets another one after this.
 pub(crate) const FULL_KEPT: Duration = Duration::from_millis(50);
 /// Nodes that pass pieces round a ring: above, the way round is longer than what variety costs.
 pub(crate) const RING_MAX: usize = 20;
 /// Who is told that an offer would be welcome, at once: one of them is enough, the others may be busy.
 pub(crate) const READY_TOLD: usize = 3;
+/// Pieces that a neighbour fetches from afar and has told of: several turns' worth; of more the oldest is forgotten.
+pub(crate) const FETCHING_MAX: usize = 16;
+/// For so long a neighbour is believed to be fetching a piece: longer than a piece takes over a busy uplink, and one that
+/// is lost on the way is fetched by others then.
+pub(crate) const FETCHING_KEPT: Duration = Duration::from_secs(2);
+/// Who has received nothing for this long takes any piece from anywhere: a boot must not wait for an idle neighbour.
+pub(crate) const STARVED: Duration = Duration::from_millis(500);
+/// Bits of an address that are the same within a rack, if nothing better is known: what the tracker assumes, too.
+pub(crate) const NEAR_PREFIX: u8 = 24;
 /// An active upload that took nothing for this long does not count: its receiver has gone, or crawls.
 pub(crate) const UPLOAD_STALL: Duration = Duration::from_millis(100);
 /// Links that fetch the same piece at the end of a download: a second copy of a block costs a link's time.
@@ -69,15 +80,21 @@ pub(crate) const GRAPH_MOST: usize = 72;
 pub(crate) const GRAPH_CHOICES: usize = 3;
 /// Links that each rack builds to others: enough that no one node's end cuts it off, and few enough that a piece seldom
 /// comes over two of them before it has spread inside.
-pub(crate) const GRAPH_BRIDGES: usize = 6;
+pub(crate) const GRAPH_BRIDGES: usize = 8;
 /// Of these, how many one announce builds: several nodes share them.
 pub(crate) const GRAPH_BRIDGES_AT_ONCE: usize = 2;
 /// Nodes of a rack that have any of them, at least: its way out does not end with one or two that leave.
-pub(crate) const GRAPH_GATES: usize = 3;
+pub(crate) const GRAPH_GATES: usize = 10;
 
 /// A HAVE waits this long for company: alone it costs 99 bytes on the wire, not 9.
 pub(crate) const HAVE_DELAY: Duration = Duration::from_millis(2);
-/// A peer that owes blocks and sends none for this long is routed around.
+/// Of a peer that owes blocks and sends none for this long, nothing is expected: others' offers are accepted meanwhile.
+/// Longer than four links' turns at 10 Mbit/s, and it costs nothing where it was wrong.
+pub(crate) const LATE: Duration = Duration::from_millis(100);
+/// After this, or twice the longest wait that it has shown, what one of our own owes is asked elsewhere: above TCP's shortest timeout
+/// (200 ms), since what is under way then comes twice.
+pub(crate) const SNUB_FIRST: Duration = Duration::from_millis(300);
+/// And after this in any case.
 pub(crate) const SNUB: Duration = Duration::from_secs(1);
 /// A peer that rejects is asked again after this.
 pub(crate) const REJECT_PAUSE: Duration = Duration::from_millis(250);
@@ -109,8 +126,8 @@ pub(crate) const TRACKER_GONE: Duration = Duration::from_secs(1);
 pub(crate) const LOCAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Addresses beyond which none is learned from local announces: anybody can forge those, and the tracker's must have room.
 pub(crate) const LOCAL_KNOWN: usize = MAX_KNOWN / 2;
-/// Timers are looked at this often while blocks are owed, a tenth of the shortest deadline.
-pub(crate) const CHORES_BUSY: Duration = Duration::from_millis(100);
+/// Timers are looked at this often while blocks are owed, half of the shortest deadline.
+pub(crate) const CHORES_BUSY: Duration = Duration::from_millis(50);
 /// And this often otherwise.
 pub(crate) const CHORES_IDLE: Duration = Duration::from_secs(1);
 
@@ -123,5 +140,7 @@ const _: () = {
     assert!(GRAPH_HALF < GRAPH_FLOOR && GRAPH_FLOOR < GRAPH_MESH && GRAPH_MESH < GRAPH_MOST);
     assert!(GRAPH_MOST + GRAPH_BRIDGES <= MAX_PEERS as usize, "what the tracker links, a node must accept");
     assert!(KEEP_ALIVE.as_secs() * 2 < IDLE.as_secs());
-    assert!(CHORES_BUSY.as_millis() * 10 <= SNUB.as_millis());
+    assert!(CHORES_BUSY.as_millis() * 2 <= LATE.as_millis());
+    assert!(LATE.as_millis() < SNUB_FIRST.as_millis() && SNUB_FIRST.as_millis() < SNUB.as_millis());
+    assert!(OFFER_FRESH.as_millis() < OFFER_KEPT.as_millis() && OFFER_KEPT.as_millis() < SILENT.as_millis());
 };

@@ -4,7 +4,7 @@
 use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
-use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE};
+use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE, SNUB, SNUB_FIRST};
 use crate::metainfo::{BLOCK, Block, Geometry, Piece};
 use crate::pieces::{Take, Who};
 use crate::swarm::Conn;
@@ -36,6 +36,8 @@ pub(crate) struct Peer {
     pub(crate) listens: Option<SocketAddrV4>,
     pub(crate) outgoing: bool,
     pub(crate) is_master: bool,
+    /// The way to it leads out of our network.
+    pub(crate) is_far: bool,
     pub(crate) since: Time,
     /// Set by its handshake; before that nothing else is taken.
     pub(crate) peer_id: Option<PeerId>,
@@ -66,6 +68,10 @@ pub(crate) struct Peer {
     pub(crate) progress: Time,
     /// When blocks were asked for after a calm, and what has come since.
     pub(crate) since_calm: (Time, u64),
+    /// The longest wait for a block of late.
+    pub(crate) gap: Duration,
+    /// It owes blocks, and nothing is expected of it at present.
+    pub(crate) is_late: bool,
     /// The picker found nothing; set back when a piece appears that may suit.
     pub(crate) exhausted: bool,
 
@@ -77,6 +83,10 @@ pub(crate) struct Peer {
     pub(crate) full: Option<Time>,
     /// It said that an offer is welcome.
     pub(crate) ready: bool,
+    /// What it fetches from afar, and since when.
+    pub(crate) fetching: VecDeque<(Piece, Time)>,
+    /// Since when it has left an offer unanswered, and said nothing else.
+    pub(crate) mute: Option<Time>,
 
     pub(crate) queue: Queue,
     pub(crate) room: i64,
@@ -97,6 +107,7 @@ impl Peer {
             listens: outgoing.then_some(remote),
             outgoing,
             is_master: false,
+            is_far: false,
             since: now,
             peer_id: None,
             fast: false,
@@ -117,11 +128,15 @@ impl Peer {
             paused_until: now,
             progress: now,
             since_calm: (now, 0),
+            gap: Duration::ZERO,
+            is_late: false,
             exhausted: false,
             control: None,
             passed: false,
             full: None,
             ready: false,
+            fetching: VecDeque::new(),
+            mute: None,
             queue: Queue::default(),
             room: 0,
             haves: Vec::new(),
@@ -167,6 +182,33 @@ impl Peer {
         let request = self.requests.remove(at)?;
         self.live -= u32::from(request.live);
         Some(request)
+    }
+
+    /// A block begins or ends: so long was the wait for it.
+    pub(crate) fn waited(&mut self, now: Time) {
+        if self.live > 0 {
+            // Forgotten by degrees: one hiccup says little about the rest of a boot.
+            self.gap = now.since(self.progress).max(self.gap * 63 / 64);
+        }
+        self.progress = now;
+    }
+
+    /// A block has come.
+    pub(crate) fn moved(&mut self, now: Time) {
+        self.waited(now);
+        self.mute = None;
+        self.snubbed = false;
+        self.is_late = false;
+    }
+
+    /// How long it may owe blocks and send none. Foreign ones serve whom they like, some of them in ticks of half a second.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.control.is_some() { (self.gap * 2).clamp(SNUB_FIRST, SNUB) } else { SNUB }
+    }
+
+    /// It has been owing blocks for longer than this.
+    pub(crate) fn owes_for(&self, now: Time, wait: Duration) -> bool {
+        !self.choking && self.live > 0 && now.since(self.progress) >= wait
     }
 
     /// Requests that may be sent now.

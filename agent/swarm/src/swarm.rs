@@ -7,16 +7,19 @@ mod messages;
 mod download;
 mod serve;
 mod offers;
+mod locality;
 mod chores;
 
-pub use contract::{Admit, CloseReason, Config, Conn, Have, Input, Limits, Output, PeerStat, Progress};
+pub use contract::{
+    Admit, CloseReason, Config, Conn, Have, Input, Limits, Output, PeerStat, Progress, Prospect,
+};
 
 use crate::Time;
 use crate::announce::Event;
 use crate::bitfield::Bitfield;
 use crate::dial::Book;
 use crate::meter::Meter;
-use crate::peers::Peers;
+use crate::peers::{Peer, Peers};
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::rng::Rng;
@@ -45,6 +48,8 @@ pub struct Swarm {
     stopped: bool,
     /// What comes in.
     inflow: Meter,
+    /// The last block that came, or the start.
+    fed: Time,
     /// Links that found nothing to fetch may find something now.
     look_again: bool,
     /// The next look at all timers.
@@ -86,6 +91,7 @@ impl Swarm {
             pieces_failed: 0,
             stopped: false,
             inflow: Meter::new(),
+            fed: now,
             look_again: false,
             chores_at: now,
             haves_at: None,
@@ -165,6 +171,20 @@ impl Swarm {
             peers_connected: u32::try_from(linked).unwrap_or(u32::MAX),
             longest_queue: self.peers.values().map(|p| p.queue.len()).max().unwrap_or(0),
             peers_known: u32::try_from(self.book.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Looks at every link and piece: for samples, not for each event.
+    #[must_use]
+    pub fn prospect(&self) -> Prospect {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let has_news = |p: &Peer| self.pieces.wanted().iter().any(|piece| p.have.has(*piece));
+        let lacks =
+            |p: &Peer| self.config.geometry.all().any(|x| self.pieces.have().has(x) && !p.have.has(x));
+        Prospect {
+            awaited: self.awaited(),
+            sources: count(self.peers.values().filter(|p| has_news(p)).count()),
+            takers: count(self.peers.values().filter(|p| p.peer_id.is_some() && lacks(p)).count()),
         }
     }
 

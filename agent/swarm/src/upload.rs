@@ -8,8 +8,8 @@ use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::limits::{
-    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_KEPT, RING_MAX, SOCKET_LEAD, UPLOAD_LEAD, UPLOAD_LEAD_MIN,
-    UPLOAD_STALL,
+    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_FRESH, OFFER_KEPT, RING_MAX, SOCKET_LEAD, UPLOAD_LEAD,
+    UPLOAD_LEAD_MIN, UPLOAD_STALL,
 };
 use crate::metainfo::{Block, Geometry, Piece};
 use crate::meter::Meter;
@@ -56,6 +56,8 @@ pub(crate) struct Uploads {
     active: Vec<Active>,
     /// Turns given for each piece: a source gives every piece once before any twice.
     given: Vec<u32>,
+    /// Who had the last of them.
+    given_to: Vec<Option<Conn>>,
     meter: Meter,
     /// No further turn beside the usual ones before this.
     extra_at: Time,
@@ -78,6 +80,7 @@ impl Uploads {
             slots: slots.max(1),
             active: Vec::new(),
             given: alloc::vec![0; geometry.pieces() as usize],
+            given_to: alloc::vec![None; geometry.pieces() as usize],
             meter: Meter::new(),
             extra_at: Time(0),
         }
@@ -86,6 +89,22 @@ impl Uploads {
     pub(crate) fn gone(&mut self, conn: Conn) {
         while let Some(at) = self.active.iter().position(|a| a.conn == conn) {
             self.withdraw(at);
+        }
+    }
+
+    /// Nothing is to be had from this peer any longer: what was given to it last, and nobody says that he has, is as good
+    /// as not given.
+    pub(crate) fn lost(&mut self, conn: Conn, nobody_has: impl Fn(Piece) -> bool) {
+        for piece in self.geometry.all() {
+            let at = piece.index() as usize;
+            if self.given_to.get(at) == Some(&Some(conn)) {
+                if let Some(to) = self.given_to.get_mut(at) {
+                    *to = None;
+                }
+                if let Some(n) = self.given.get_mut(at).filter(|_| nobody_has(piece)) {
+                    *n = 0;
+                }
+            }
         }
     }
 
@@ -137,7 +156,8 @@ impl Uploads {
             return self.send(now, at, peers);
         }
         // A turn counts while it moves, also when its requests are all answered: its link is still full of them.
-        let busy = self.active.iter().filter(|a| now.since(a.moved) < UPLOAD_STALL);
+        let fresh = |a: &Active| if a.piece.is_some() { UPLOAD_STALL } else { OFFER_FRESH };
+        let busy = self.active.iter().filter(|a| now.since(a.moved) < fresh(a));
         let (mut receivers, mut ahead) = (BTreeSet::new(), 0);
         for turn in busy {
             receivers.insert(turn.conn);
@@ -151,8 +171,12 @@ impl Uploads {
             return Turn::Wait(Some(now + EXTRA_PAUSE));
         }
         let Some((conn, piece)) = self.neediest(now, peers, sender, rng) else {
-            let full = peers.values().any(|p| p.interested && p.full.is_some());
-            return Turn::Wait(full.then_some(now + FULL_KEPT));
+            let full = peers.values().any(|p| p.interested && p.full.is_some()).then_some(now + FULL_KEPT);
+            let due = |a: &Active| {
+                let due = [OFFER_FRESH, OFFER_KEPT].map(|kept| a.moved + kept);
+                due.into_iter().find(|t| a.piece.is_none() && *t > now)
+            };
+            return Turn::Wait(self.active.iter().filter_map(due).chain(full).min());
         };
         if enough {
             self.extra_at = now + EXTRA_PAUSE;
@@ -189,7 +213,7 @@ impl Uploads {
             if turn.piece.is_none()
                 && let Some(peer) = peers.get_mut(&turn.conn)
             {
-                peer.full = Some(now);
+                peer.mute.get_or_insert(turn.moved);
             }
             self.withdraw(at);
         }
@@ -217,6 +241,9 @@ impl Uploads {
         active.moved = now;
         self.meter.count(now, block.length);
         active.sent = active.sent.saturating_add(block.length);
+        if let Some(to) = self.given_to.get_mut(block.piece.index() as usize) {
+            *to = Some(active.conn);
+        }
         Turn::Send(active.conn, block)
     }
 
@@ -240,12 +267,16 @@ impl Uploads {
         let waiting = waiting.min_by_key(|((given, _), wealth, c)| (*given, *wealth, *c));
         let next = successor(peers, sender);
         let open = |p: &Peer| {
-            p.control.is_some() && p.interested && p.full.is_none_or(|t| now.since(t) >= FULL_KEPT)
+            p.control.is_some()
+                && p.interested
+                && p.mute.is_none()
+                && p.full.is_none_or(|t| now.since(t) >= FULL_KEPT)
         };
         let turns = |c: Conn| self.active.iter().filter(|a| a.conn == c).count();
         // One unanswered offer a link: the answer says whether a second is of use.
         let unanswered = |c: Conn| self.active.iter().any(|a| a.conn == c && a.piece.is_none());
-        let class = |c: Conn, p: &Peer| (Some(c) != next, turns(c), !p.ready);
+        // Whoever is far and says that it is ready needs what nobody near it has.
+        let class = |c: Conn, p: &Peer| (!(p.is_far && p.ready), Some(c) != next, turns(c), !p.ready);
         let able = || peers.iter().filter(|(c, p)| open(p) && !unanswered(**c)).map(|(c, p)| (*c, p));
         let best = able().map(|(c, p)| class(c, p)).min();
         let best: Vec<(Conn, &Peer)> = able().filter(|(c, p)| Some(class(*c, p)) == best).collect();
@@ -287,8 +318,8 @@ fn successor(peers: &Peers, sender: Sender<'_>) -> Option<Conn> {
     if sender.have.is_all() {
         return None;
     }
-    let others = || peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
-    if others().count() >= RING_MAX {
+    let others = || peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete() && !p.is_far);
+    if others().count() >= RING_MAX || peers.values().any(|p| p.is_far && p.control.is_some()) {
         return None;
     }
     others().min_by_key(|(_, p)| (p.peer_id < Some(sender.id), p.peer_id)).map(|(c, _)| *c)

@@ -7,8 +7,7 @@ fn geometry() -> Geometry {
 }
 
 fn pick(picker: &Picker, pieces: &Pieces, rng: &mut Rng) -> Option<u32> {
-    let all = Bitfield::all(&geometry());
-    picker.choose(pieces, &all, 1, |_, _| true, rng).map(|(p, _)| p.index())
+    picker.choose(pieces, |_| true, 1, |_, _| true, rng).map(|(p, _)| p.index())
 }
 
 #[test]
@@ -26,9 +25,9 @@ fn ties_are_random_and_never_in_order() {
 fn the_rarest_comes_first_and_a_started_one_before_it() {
     let mut pieces = Pieces::new(geometry(), Bitfield::none(&geometry()));
     let mut picker = Picker::new(&geometry());
-    geometry().all().filter(|p| p.index() != 9).for_each(|p| picker.appeared(p));
+    geometry().all().filter(|p| p.index() != 9).for_each(|p| picker.appeared(p, false));
     assert_eq!(pick(&picker, &pieces, &mut Rng::new(1)), Some(9));
-    geometry().all().for_each(|p| picker.vanished(p));
+    geometry().all().for_each(|p| picker.vanished(p, false));
     assert_ne!(pick(&picker, &pieces, &mut Rng::new(1)), None, "counts do not wrap");
     let started = geometry().piece(20).unwrap();
     pieces.own(started, 5);
@@ -36,6 +35,5 @@ fn the_rarest_comes_first_and_a_started_one_before_it() {
     assert!(pieces.begin(geometry().block(started, 0).unwrap(), 5));
     pieces.abort(geometry().block(started, 0).unwrap(), 5);
     pieces.disown(started, 5);
-    let theirs = Bitfield::none(&geometry());
-    assert!(picker.choose(&pieces, &theirs, 1, |_, _| true, &mut Rng::new(1)).is_none());
+    assert!(picker.choose(&pieces, |_| false, 1, |_, _| true, &mut Rng::new(1)).is_none());
 }

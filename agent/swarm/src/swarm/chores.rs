@@ -58,6 +58,9 @@ impl Swarm {
             let wait = if self.pieces.is_complete() { CHORES_IDLE } else { CHORES_BUSY };
             self.chores_at = self.now + wait;
             self.look_at_links();
+            if self.is_starved() && !self.pieces.is_complete() {
+                self.wake_pickers();
+            }
             self.reannounce();
             self.announce_local();
             self.dial();
@@ -72,13 +75,14 @@ impl Swarm {
                 self.close(conn, CloseReason::Stalled);
             } else if self.now.since(peer.last_in) >= IDLE {
                 self.close(conn, CloseReason::Idle);
-            } else if self.is_stuck(conn) {
+            } else if self.is_stuck(conn) || peer.mute.is_some_and(|t| self.now.since(t) >= SILENT) {
                 self.close(conn, CloseReason::Stalled);
             } else if self.is_stalled(conn) {
                 self.snub(conn);
             } else if peer.peer_id.is_some() && self.now.since(peer.last_out) >= KEEP_ALIVE {
                 self.send(conn, OwnedMessage::KeepAlive);
             }
+            self.note_late(conn);
             self.forget_cancelled(conn);
             self.pump(conn);
         }

@@ -8,7 +8,7 @@ use crate::wire::{Handshake, Message, OwnedMessage};
 use crate::{InfoHash, PeerId};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 /// A link, in or out: chosen by the driver, not used again while the core knows it.
 pub type Conn = u32;
@@ -49,6 +49,8 @@ pub struct Config {
     pub listen_port: Option<u16>,
     /// Our own address, never dialled.
     pub own: Option<SocketAddrV4>,
+    /// Whose address has so many bits in common with ours is near: between others and us are links to be spared.
+    pub near_prefix: u8,
     /// Links in and out; the seed of a room takes more than a node.
     pub max_peers: u32,
     /// Links to look for by dialling.
@@ -59,6 +61,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether the way to this host leads out of our network; nobody is far where we do not know our own address.
+    pub(crate) fn is_far(&self, host: Ipv4Addr) -> bool {
+        let differs = |own: &SocketAddrV4| (own.ip().to_bits() ^ host.to_bits()).leading_zeros();
+        self.own.as_ref().is_some_and(|own| differs(own) < u32::from(self.near_prefix))
+    }
+
     /// A node's usual bounds.
     #[must_use]
     pub fn new(info_hash: InfoHash, peer_id: PeerId, geometry: Geometry, have: Have, seed: u64) -> Config {
@@ -70,6 +78,7 @@ impl Config {
             seed,
             listen_port: None,
             own: None,
+            near_prefix: limits::NEAR_PREFIX,
             max_peers: limits::MAX_PEERS,
             target: limits::TARGET_PEERS,
             limits: Limits::default(),
@@ -250,6 +259,17 @@ pub struct Progress {
     pub peers_known: u32,
     /// Requests of the peer that has most of them waiting here.
     pub longest_queue: u32,
+}
+
+/// What may keep the links busy, for whoever looks for idle ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prospect {
+    /// Blocks asked for that are not here, of links that are not given up.
+    pub awaited: u32,
+    /// Links whose peers have something that we lack and have not begun.
+    pub sources: u32,
+    /// Links whose peers lack something that we have.
+    pub takers: u32,
 }
 
 /// What one peer has given and taken.

@@ -2,7 +2,7 @@
 
 use super::{Admit, CloseReason, Conn, Output, Swarm};
 use crate::announce::Event;
-use crate::limits::{CANCELLED_KEPT, MAX_SUSPICIONS, REJECT_PAUSE, SNUB};
+use crate::limits::{CANCELLED_KEPT, MAX_SUSPICIONS, REJECT_PAUSE};
 use crate::metainfo::{Block, Piece};
 use crate::peers::{Peer, Pending};
 use crate::pieces::{OpenPiece, Take, Who};
@@ -29,7 +29,7 @@ impl Swarm {
         if self.pieces.begin(block, conn) {
             request.arriving = true;
             // From here on the clock of a link that stops in the middle runs, choked or snubbed before or not.
-            peer.progress = self.now;
+            peer.waited(self.now);
             Admit::Store(block)
         } else {
             Admit::Discard(block)
@@ -44,6 +44,7 @@ impl Swarm {
         peer.bytes_in += u64::from(block.length);
         peer.since_calm.1 += u64::from(block.length);
         self.inflow.count(self.now, block.length);
+        self.fed = self.now;
         peer.depth.grow(self.now, request.sent, block.length);
         if let Some(stored) = self.pieces.store(block, conn, who) {
             if let Some(other) = stored.other {
@@ -70,8 +71,7 @@ impl Swarm {
     fn answered(&mut self, conn: Conn, block: Block) -> Option<Pending> {
         let peer = self.peers.get_mut(&conn)?;
         peer.last_in = self.now;
-        peer.progress = self.now;
-        peer.snubbed = false;
+        peer.moved(self.now);
         let at = peer.find(block)?;
         peer.settle(at)
     }
@@ -240,11 +240,16 @@ impl Swarm {
             let waits = |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w) && able(p, piece));
             o.let_go || o.suspects.contains(&who) || !o.suspects.iter().any(waits)
         };
-        self.picker.choose(&self.pieces, &peer.have, conn, may_solo, &mut self.rng)
+        let spared = self.spared(peer);
+        let fits = |p: Piece| peer.have.has(p) && !spared.has(&self.picker, p);
+        self.picker.choose(&self.pieces, fits, conn, may_solo, &mut self.rng)
     }
 
     pub(super) fn claim(&mut self, conn: Conn, piece: Piece, take: Take) {
         self.pieces.own(piece, conn);
+        if take == Take::First && self.peers.get(&conn).is_some_and(|p| p.is_far) {
+            self.tell_neighbours(piece);
+        }
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.claims.push((piece, take));
         }
@@ -305,7 +310,7 @@ impl Swarm {
         let Some(block) = peer.arriving() else { return false };
         let elsewhere =
             |(c, p): (&Conn, &Peer)| *c != conn && !p.snubbed && !p.choking && p.have.has(block.piece);
-        self.now.since(peer.progress) >= SNUB && self.peers.iter().any(elsewhere)
+        self.now.since(peer.progress) >= peer.patience() && self.peers.iter().any(elsewhere)
     }
 
     /// Not every client answers a cancelled request, as BEP 6 asks: such a one is forgotten after a while.
@@ -318,9 +323,7 @@ impl Swarm {
 
     /// Owes an answer for too long.
     pub(super) fn is_stalled(&self, conn: Conn) -> bool {
-        self.peers
-            .get(&conn)
-            .is_some_and(|p| !p.snubbed && !p.choking && p.live > 0 && self.now.since(p.progress) >= SNUB)
+        self.peers.get(&conn).is_some_and(|p| !p.snubbed && p.owes_for(self.now, p.patience()))
     }
 
     /// The driver has hashed a piece.

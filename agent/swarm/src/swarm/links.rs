@@ -29,6 +29,7 @@ impl Swarm {
             return;
         }
         let mut peer = Peer::new(self.now, remote, outgoing, &self.config.geometry);
+        peer.is_far = self.config.is_far(*remote.ip());
         peer.is_master = outgoing && self.book.is_master(remote);
         self.peers.insert(conn, peer);
         if self.stopped {
@@ -183,8 +184,9 @@ impl Swarm {
             self.pieces.disown(*piece, conn);
         }
         for piece in self.config.geometry.all().filter(|p| peer.have.has(*p)) {
-            self.picker.vanished(piece);
+            self.picker.vanished(piece, peer.is_far);
         }
+        self.uploads.lost(conn, |piece| self.picker.is_nowhere(piece));
         if let Some(addr) = peer.listens {
             let twin = self.peers.values().any(|p| p.listens == Some(addr));
             if !twin {

@@ -14,6 +14,7 @@ impl Swarm {
             return self.close(conn, CloseReason::Protocol("a message before the handshake"));
         }
         peer.last_in = self.now;
+        let woken = peer.mute.take().is_some();
         let geometry = self.config.geometry;
         let done = match message {
             Message::KeepAlive
@@ -60,7 +61,10 @@ impl Swarm {
             Message::DontHave(index) => self.they_lost(conn, geometry.piece(index)),
         };
         if let Err(what) = done {
-            self.close(conn, CloseReason::Protocol(what));
+            return self.close(conn, CloseReason::Protocol(what));
+        }
+        if woken {
+            self.serve();
         }
     }
 
@@ -75,7 +79,8 @@ impl Swarm {
             // It need not be told of a piece that it has.
             peer.haves.retain(|p| *p != piece);
         }
-        self.picker.appeared(piece);
+        self.picker.appeared(piece, peer.is_far);
+        peer.fetching.retain(|(p, _)| *p != piece);
         if !self.pieces.have().has(piece) {
             peer.useful += 1;
             peer.exhausted = false;
@@ -108,7 +113,7 @@ impl Swarm {
         }
         peer.have_told = true;
         for piece in self.config.geometry.all().filter(|p| bits.has(*p)) {
-            self.picker.appeared(piece);
+            self.picker.appeared(piece, peer.is_far);
             peer.useful += u32::from(!self.pieces.have().has(piece));
         }
         peer.have = bits;
@@ -123,7 +128,7 @@ impl Swarm {
         let piece = piece.ok_or("a piece that does not exist")?;
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         if peer.have.clear(piece) {
-            self.picker.vanished(piece);
+            self.picker.vanished(piece, peer.is_far);
             if !self.pieces.have().has(piece) {
                 peer.useful = peer.useful.saturating_sub(1);
                 self.woo(conn);

@@ -2,8 +2,9 @@
 //! downlink full, and little enough that pieces come one after the other; never who is offered one (upload.rs).
 
 use super::{Conn, Swarm};
-use crate::limits::{DOWNLOAD_LEAD, DOWNLOAD_LEAD_MIN, READY_TOLD};
+use crate::limits::{DOWNLOAD_LEAD, DOWNLOAD_LEAD_MIN, LATE, READY_TOLD};
 use crate::metainfo::{BLOCK, Piece};
+use crate::peers::Peer;
 use crate::pieces::Take;
 use crate::wire::{Control, OwnedMessage};
 use alloc::vec::Vec;
@@ -12,6 +13,15 @@ impl Swarm {
     pub(super) fn tell(&mut self, conn: Conn, control: Control) {
         if let Some(id) = self.peers.get(&conn).and_then(|p| p.control) {
             self.send(conn, OwnedMessage::Control { id, control });
+        }
+    }
+
+    /// Of a link that owes blocks for too long nothing is expected at present.
+    pub(super) fn note_late(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if !peer.is_late && peer.owes_for(self.now, LATE.max(peer.gap)) {
+            peer.is_late = true;
+            self.welcome();
         }
     }
 
@@ -25,6 +35,7 @@ impl Swarm {
                 self.uploads.passed(conn);
                 self.serve();
             }
+            Control::Fetching(piece) => self.told_fetching(conn, piece),
             Control::Ready => {
                 if let Some(peer) = self.peers.get_mut(&conn) {
                     peer.full = None;
@@ -51,8 +62,10 @@ impl Swarm {
 
     fn choose_offered(&mut self, conn: Conn, hint: Option<u32>) -> Option<(Piece, Take)> {
         let hint = hint.and_then(|n| self.config.geometry.piece(n));
-        let theirs = &self.peers.get(&conn)?.have;
-        let fits = |p: &Piece| theirs.has(*p) && !self.pieces.have().has(*p) && self.pieces.get(*p).is_none();
+        let peer = self.peers.get(&conn)?;
+        let spared = self.spared(peer);
+        let fresh = |p: &Piece| !self.pieces.have().has(*p) && self.pieces.get(*p).is_none();
+        let fits = |p: &Piece| peer.have.has(*p) && fresh(p) && !spared.has(&self.picker, *p);
         match hint.filter(fits) {
             Some(piece) => Some((piece, Take::First)),
             None => self.choose(conn),
@@ -61,9 +74,10 @@ impl Swarm {
 
     /// Blocks that are asked for and not here; those of a slow link count as much less as it is slower than our own, or
     /// one sender that serves many would keep us from all the others.
-    fn awaited(&self) -> u32 {
+    pub(super) fn awaited(&self) -> u32 {
         let best = self.inflow.best();
-        self.peers.values().filter(|p| !p.snubbed && p.live > 0).map(|p| p.awaited(self.now, best)).sum()
+        let expected = self.peers.values().filter(|p| p.live > 0 && !p.snubbed && !p.is_late);
+        expected.map(|p| p.awaited(self.now, best)).sum()
     }
 
     /// Blocks below which another piece is welcome: so much that the next one begins as the last one ends.
@@ -81,7 +95,11 @@ impl Swarm {
         let capacity = self.capacity();
         // A source's turn is the dearest, since all that is new comes from there: it is taken beside another's.
         let piece = self.config.geometry.piece_length().div_ceil(BLOCK);
-        let beside = if peer.is_complete() && peer.live <= piece { capacity + piece } else { capacity };
+        let beside = if (peer.is_complete() || peer.is_far) && peer.live <= piece {
+            capacity + piece
+        } else {
+            capacity
+        };
         self.awaited() < beside
     }
 
@@ -90,11 +108,13 @@ impl Swarm {
         if self.pieces.is_complete() || self.awaited() >= self.capacity() {
             return;
         }
-        let passed = self.peers.iter().filter(|(_, p)| p.passed && p.useful > 0 && !p.snubbed);
-        let mut all: Vec<(bool, u32, Conn)> =
-            passed.map(|(c, p)| (!p.is_complete(), self.rng.next_u32(), *c)).collect();
+        let of_use = |p: &Peer| p.useful > 0 && !p.snubbed && (!p.is_far || self.is_worth_the_way(p));
+        let passed = self.peers.iter().filter(|(_, p)| p.passed && of_use(p));
+        let all: Vec<(bool, bool, Conn)> = passed.map(|(c, p)| (!p.is_far, !p.is_complete(), *c)).collect();
+        let lots = |(near, other, conn)| (near, other, self.rng.next_u32(), conn);
+        let mut all: Vec<(bool, bool, u32, Conn)> = all.into_iter().map(lots).collect();
         all.sort_unstable();
-        for (_, _, conn) in all.into_iter().take(READY_TOLD) {
+        for (_, _, _, conn) in all.into_iter().take(READY_TOLD) {
             if let Some(peer) = self.peers.get_mut(&conn) {
                 peer.passed = false;
             }

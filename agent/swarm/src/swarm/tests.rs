@@ -7,6 +7,9 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
+mod stalls;
+mod locality;
+
 const HASH: InfoHash = InfoHash([7; 20]);
 const PIECES: u32 = 8;
 const BLOCKS: u32 = 4;
@@ -331,38 +334,6 @@ fn one_writer_a_block_and_none_for_verified_pieces() {
     assert!(matches!(b.swarm.admit_block(2, c.index, c.offset, c.length), Admit::Store(_)), "free again");
     assert_eq!(b.swarm.admit_block(2, 4, 0, BLOCK), Admit::Close, "never asked for");
     assert!(matches!(closes(&b.out())[..], [(2, CloseReason::Protocol(_))]));
-}
-
-#[test]
-fn a_stalled_peer_is_routed_around_within_a_second_or_so() {
-    let mut b = Bench::new(Have::None);
-    let stuck = b.seeder(1);
-    assert!(!stuck.is_empty());
-    let first = b.seeder(2);
-    b.drain(2, first, |_| true);
-    let out = b.wait(1200);
-    let more = requests(&out, 2);
-    b.drain(2, more, |_| true);
-    assert!(b.swarm.is_complete(), "{:?}", b.swarm.progress());
-}
-
-#[test]
-fn a_peer_that_stops_in_mid_block_loses_its_link() {
-    let mut b = Bench::new(Have::None);
-    let stuck = b.seeder(1);
-    b.seeder(2);
-    let c = stuck[0];
-    assert!(matches!(b.swarm.admit_block(1, c.index, c.offset, c.length), Admit::Store(_)));
-    assert_eq!(closes(&b.wait(1300)), [(1, CloseReason::Stalled)]);
-    // Nor do its choke and a late second source save it: found by fuzzing.
-    let mut b = Bench::new(Have::None);
-    let stuck = b.seeder(1);
-    let c = stuck[0];
-    b.say(1, Message::Choke);
-    assert!(matches!(b.swarm.admit_block(1, c.index, c.offset, c.length), Admit::Store(_)));
-    assert_eq!(closes(&b.wait(3000)), [], "nobody else has it");
-    b.seeder(2);
-    assert_eq!(closes(&b.wait(300)), [(1, CloseReason::Stalled)]);
 }
 
 #[test]

@@ -169,3 +169,16 @@ fn many_nodes_serve_the_poorer_of_two() {
     // Of 400: 39 expected for the poorest, 1 for the richest, 20 for the others.
     assert!(offers[8] > 28 && offers[9] < 5, "{offers:?}");
 }
+
+#[test]
+fn what_went_to_a_lost_node_counts_as_not_given() {
+    let mut uploads = Uploads::new(geometry(), 1);
+    let mut peers = peers(2);
+    ask(&mut peers, 0, 3);
+    ask(&mut peers, 0, 4);
+    ask(&mut peers, 1, 5);
+    sent(&mut uploads, Time(0), &mut peers);
+    assert_eq!(uploads.given[3..6], [1, 1, 1]);
+    uploads.lost(0, |piece| piece.index() == 3);
+    assert_eq!(uploads.given[3..6], [0, 1, 1], "4 is with somebody else, and 5 went to somebody else");
+}

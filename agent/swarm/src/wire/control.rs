@@ -10,11 +10,14 @@ pub enum Control {
     Pass,
     /// A further offer would be welcome, after a [`Control::Pass`].
     Ready,
+    /// The sender fetches this piece from afar: whoever is near gets it here, and need not fetch it from there, too.
+    Fetching(u32),
 }
 
 const OFFER: u8 = 0;
 const PASS: u8 = 1;
 const READY: u8 = 2;
+const FETCHING: u8 = 3;
 /// Of an offer that leaves the choice to the receiver.
 const ANY: u32 = u32::MAX;
 
@@ -24,6 +27,7 @@ impl Control {
             Control::Offer(piece) => (OFFER, piece.unwrap_or(ANY)),
             Control::Pass => (PASS, ANY),
             Control::Ready => (READY, ANY),
+            Control::Fetching(piece) => (FETCHING, piece),
         };
         let [a, b, c, d] = piece.to_be_bytes();
         [kind, a, b, c, d]
@@ -37,6 +41,7 @@ impl Control {
             OFFER => Some(Control::Offer(Some(piece).filter(|p| *p != ANY))),
             PASS => Some(Control::Pass),
             READY => Some(Control::Ready),
+            FETCHING => Some(Control::Fetching(piece)),
             _ => None,
         }
     }
@@ -48,10 +53,16 @@ mod tests {
 
     #[test]
     fn every_kind_comes_back() {
-        for control in [Control::Offer(Some(7)), Control::Offer(None), Control::Pass, Control::Ready] {
+        for control in [
+            Control::Offer(Some(7)),
+            Control::Offer(None),
+            Control::Pass,
+            Control::Ready,
+            Control::Fetching(9),
+        ] {
             assert_eq!(Control::parse(&control.emit()), Some(control));
         }
-        assert_eq!(Control::parse(&[3, 0, 0, 0, 0]), None);
+        assert_eq!(Control::parse(&[4, 0, 0, 0, 0]), None);
         assert_eq!(Control::parse(&[0, 0, 0, 0]), None);
         assert_eq!(Control::parse(&[]), None);
     }

@@ -1,0 +1,70 @@
+//! Links out of our network are spared: a piece crosses them once for all that are near each other, whatever their number.
+//! Decides what may be fetched from afar; where nobody is far it decides nothing.
+
+use super::{Conn, Swarm};
+use crate::limits::{FETCHING_KEPT, FETCHING_MAX, STARVED};
+use crate::metainfo::Piece;
+use crate::peers::Peer;
+use crate::picker::Picker;
+use crate::wire::Control;
+use alloc::vec::Vec;
+
+/// Why a link is not asked for some pieces.
+#[derive(Debug)]
+pub(super) enum Spared {
+    /// It is near, or we are starving: it may be asked for anything.
+    Nothing,
+    /// For what is near already, and what others near fetch.
+    Near(Vec<Piece>),
+}
+
+impl Spared {
+    pub(super) fn has(&self, picker: &Picker, piece: Piece) -> bool {
+        match self {
+            Spared::Nothing => false,
+            Spared::Near(fetching) => picker.is_near(piece) || fetching.contains(&piece),
+        }
+    }
+}
+
+impl Swarm {
+    /// Nothing has come for so long that whatever is to be had is taken.
+    pub(super) fn is_starved(&self) -> bool {
+        self.now.since(self.fed) >= STARVED
+    }
+
+    pub(super) fn spared(&self, peer: &Peer) -> Spared {
+        if !peer.is_far || self.is_starved() {
+            return Spared::Nothing;
+        }
+        let near = self.peers.values().filter(|p| !p.is_far && !p.snubbed);
+        let recent = |(_, since): &&(Piece, crate::Time)| self.now.since(*since) < FETCHING_KEPT;
+        Spared::Near(near.flat_map(|p| p.fetching.iter().filter(recent).map(|(p, _)| *p)).collect())
+    }
+
+    /// The far peer has something that nobody near has or fetches, we ourselves included.
+    pub(super) fn is_worth_the_way(&self, peer: &Peer) -> bool {
+        let spared = self.spared(peer);
+        self.pieces.wanted().iter().any(|p| peer.have.has(*p) && !spared.has(&self.picker, *p))
+    }
+
+    /// We fetch this piece from afar.
+    pub(super) fn tell_neighbours(&mut self, piece: Piece) {
+        let lacks = |p: &Peer| !p.is_far && p.control.is_some() && !p.have.has(piece);
+        let near: Vec<Conn> = self.peers.iter().filter(|(_, p)| lacks(p)).map(|(c, _)| *c).collect();
+        near.into_iter().for_each(|conn| self.tell(conn, Control::Fetching(piece.index())));
+    }
+
+    /// A neighbour fetches this piece from afar. Who is far is not believed, or it could talk us out of any piece.
+    pub(super) fn told_fetching(&mut self, conn: Conn, piece: u32) {
+        let Some(piece) = self.config.geometry.piece(piece) else { return };
+        let Some(peer) = self.peers.get_mut(&conn).filter(|p| !p.is_far && !p.have.has(piece)) else {
+            return;
+        };
+        peer.fetching.retain(|(p, _)| *p != piece);
+        if peer.fetching.len() >= FETCHING_MAX {
+            peer.fetching.pop_front();
+        }
+        peer.fetching.push_back((piece, self.now));
+    }
+}
