@@ -4,6 +4,7 @@
 # make bench    sizes and speeds, as in README (root)
 # make bench-swarm  one room, beside its peers: HTTP, multicast, BitTorrent clients (root); takes two hours, QUICK=1 ten
 #               minutes, BENCH= its own options (see: target/release/boottorrent-bench swarm --help)
+# make sim      the simulated rooms: agent/sim/results.txt, and large.txt (up to 2,000 nodes, an hour of one core)
 # make fuzz     every parser and state machine that the network can reach, SECONDS= each (default: ten minutes)
 # make install  DESTDIR= PREFIX=/usr
 # make clean-lab  removes what tests and demo keep: kernel, OS images, leftovers of killed runs
@@ -17,7 +18,7 @@ AGENT = target/$(TARGET)/node/boottorrent-agent
 DAEMONS = dhcp ra tftp tracker seed log
 RUST_VERSION = $(shell sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
 
-.PHONY: build agent test lint unit fuzz-short integration demo bench bench-swarm fuzz install images packages cargo clean-lab
+.PHONY: build agent test lint unit fuzz-short integration sim demo bench bench-swarm fuzz install images packages cargo clean-lab
 
 build: cargo agent
 	$(CARGO) build $(CARGO_FLAGS) --release --workspace --exclude boottorrent-agent
@@ -55,6 +56,12 @@ bench-swarm: packages build
 # A few seconds each find what a change has broken outright; the rest is for make fuzz.
 fuzz-short: packages cargo
 	tests/fuzz/run 3
+
+sim: cargo
+	$(CARGO) build $(CARGO_FLAGS) --release -p boottorrent-sim
+	@echo "load $$(cut -d' ' -f1-3 /proc/loadavg)"
+	target/release/boottorrent-sim --table | tee agent/sim/results.txt
+	bash -c 'set -o pipefail; time target/release/boottorrent-sim --large | tee agent/sim/large.txt'
 
 SECONDS ?= 600
 fuzz: cargo

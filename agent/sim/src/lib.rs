@@ -7,12 +7,13 @@ mod network;
 mod addresses;
 mod agenda;
 mod world;
+mod real;
 mod table;
 pub mod wire;
 
 pub use idle::Idle;
 pub use plan::{Fault, FaultKind, Plan, Racks, Report};
-pub use table::table;
+pub use table::{large_table, table};
 
 /// Runs a plan until every node that is alive is complete, or until the plan's limit.
 #[must_use]

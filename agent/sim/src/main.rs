@@ -1,13 +1,13 @@
 //! `boottorrent-sim`: one simulated run, and how far it is from the bound.
 
-use boottorrent_sim::{FaultKind, Plan, Racks, run, table, wire};
+use boottorrent_sim::{FaultKind, Plan, Racks, large_table, run, table, wire};
 use lexopt::prelude::*;
 use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "boottorrent-sim [--nodes N] [--size MiB] [--piece KiB] [--rate Mbit/s] [--master-rate Mbit/s] \
 [--seed N] [--runs N] [--spread ms] [--rack NODES --uplink Mbit/s] [--near BITS] [--late N --delay ms] \
-[--cut N | --reset N] [--idle] | --table | wire ...";
+[--cut N | --reset N] [--idle] | --table | --large | wire ...";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -24,12 +24,12 @@ fn main() -> ExitCode {
         };
     }
     match arguments() {
-        Ok(None) => {
-            print!("{}", table());
-            ExitCode::SUCCESS
-        }
-        Ok(Some(asked)) => {
-            report(&asked);
+        Ok(asked) => {
+            match &asked {
+                Asked::Table => print!("{}", table()),
+                Asked::Large => large_table().for_each(|line| println!("{line}")),
+                Asked::Runs { plan, runs, lost } => report(plan, *runs, *lost),
+            }
             ExitCode::SUCCESS
         }
         Err(e) => {
@@ -39,13 +39,13 @@ fn main() -> ExitCode {
     }
 }
 
-struct Asked {
-    plan: Plan,
-    runs: u64,
-    lost: Option<(u32, FaultKind)>,
+enum Asked {
+    Table,
+    Large,
+    Runs { plan: Box<Plan>, runs: u64, lost: Option<(u32, FaultKind)> },
 }
 
-fn arguments() -> Result<Option<Asked>, lexopt::Error> {
+fn arguments() -> Result<Asked, lexopt::Error> {
     let mut plan = Plan::new(8, 64 << 20, 256 << 10, 12_500_000, 1);
     let (mut runs, mut lost, mut master_rate) = (1, None, None);
     let (mut rack, mut uplink) = (None, None);
@@ -68,7 +68,8 @@ fn arguments() -> Result<Option<Asked>, lexopt::Error> {
             Long("near") => plan.near_prefix = Some(parser.value()?.parse()?),
             Long("idle") => plan.samples = true,
             Long("runs") => runs = parser.value()?.parse()?,
-            Long("table") => return Ok(None),
+            Long("table") => return Ok(Asked::Table),
+            Long("large") => return Ok(Asked::Large),
             Long("help") | Short('h') => return Err(lexopt::Error::from("help")),
             _ => return Err(arg.unexpected()),
         }
@@ -81,16 +82,15 @@ fn arguments() -> Result<Option<Asked>, lexopt::Error> {
     }
     plan.master_rate = master_rate.unwrap_or(plan.rate);
     plan.racks = rack.map(|nodes| Racks { nodes, uplink: uplink.unwrap_or(plan.rate) });
-    Ok(Some(Asked { plan, runs, lost }))
+    Ok(Asked::Runs { plan: Box::new(plan), runs, lost })
 }
 
-fn report(asked: &Asked) {
-    let Asked { plan, runs, lost } = asked;
+fn report(plan: &Plan, runs: u64, lost: Option<(u32, FaultKind)>) {
     let bound = plan.bound_together().as_secs_f64();
     println!("nodes {}, bound {bound:.3} s", plan.nodes);
     for seed in plan.seed..plan.seed + runs {
         let mut plan = Plan { seed, ..plan.clone() };
-        if let Some((count, kind)) = *lost {
+        if let Some((count, kind)) = lost {
             plan = plan.lose(count, kind);
         }
         let r = run(&plan);

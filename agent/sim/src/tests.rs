@@ -27,7 +27,7 @@ fn the_bound_is_mundingers() {
 fn the_results_are_those_in_the_tree() {
     let now = table();
     let then = include_str!("../results.txt");
-    assert!(now == then, "boottorrent-sim --table > agent/sim/results.txt, if this is meant:\n{now}");
+    assert!(now == then, "make sim, if this is meant:\n{now}");
 }
 
 #[test]

@@ -43,8 +43,10 @@ pub(crate) const DOWNLOAD_LEAD: Duration = Duration::from_millis(10);
 pub(crate) const DOWNLOAD_LEAD_MIN: u32 = 10;
 /// An offer that is not answered within this no longer counts as work for the uplink: it is a round trip and a late thread.
 pub(crate) const OFFER_FRESH: Duration = Duration::from_millis(20);
-/// And after this it is void: whoever does not answer is offered nothing before it is heard of again.
+/// And after this it is void.
 pub(crate) const OFFER_KEPT: Duration = Duration::from_millis(300);
+/// Whoever has not answered is offered the next one after this, or as soon as it is heard of.
+pub(crate) const OFFER_AGAIN: Duration = Duration::from_secs(1);
 /// Who passed an offer, and did not say that it is ready, gets another one after this.
 pub(crate) const FULL_KEPT: Duration = Duration::from_millis(50);
 /// Nodes that pass pieces round a ring: above, the way round is longer than what variety costs.

@@ -85,8 +85,8 @@ pub(crate) struct Peer {
     pub(crate) ready: bool,
     /// What it fetches from afar, and since when.
     pub(crate) fetching: VecDeque<(Piece, Time)>,
-    /// Since when it has left an offer unanswered, and said nothing else.
-    pub(crate) mute: Option<Time>,
+    /// The first and the last offer that it has left unanswered, and said nothing else.
+    pub(crate) mute: Option<(Time, Time)>,
 
     pub(crate) queue: Queue,
     pub(crate) room: i64,

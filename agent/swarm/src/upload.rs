@@ -8,7 +8,7 @@ use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::limits::{
-    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_FRESH, OFFER_KEPT, RING_MAX, SOCKET_LEAD, UPLOAD_LEAD,
+    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_MAX, SOCKET_LEAD, UPLOAD_LEAD,
     UPLOAD_LEAD_MIN, UPLOAD_STALL,
 };
 use crate::metainfo::{Block, Geometry, Piece};
@@ -176,7 +176,12 @@ impl Uploads {
                 let due = [OFFER_FRESH, OFFER_KEPT].map(|kept| a.moved + kept);
                 due.into_iter().find(|t| a.piece.is_none() && *t > now)
             };
-            return Turn::Wait(self.active.iter().filter_map(due).chain(full).min());
+            let again = peers
+                .values()
+                .filter(|p| p.interested)
+                .filter_map(|p| Some(p.mute?.1 + OFFER_AGAIN))
+                .filter(|t| *t > now);
+            return Turn::Wait(self.active.iter().filter_map(due).chain(again).chain(full).min());
         };
         if enough {
             self.extra_at = now + EXTRA_PAUSE;
@@ -213,7 +218,8 @@ impl Uploads {
             if turn.piece.is_none()
                 && let Some(peer) = peers.get_mut(&turn.conn)
             {
-                peer.mute.get_or_insert(turn.moved);
+                let first = peer.mute.map_or(turn.moved, |(first, _)| first);
+                peer.mute = Some((first, turn.moved));
             }
             self.withdraw(at);
         }
@@ -269,7 +275,7 @@ impl Uploads {
         let open = |p: &Peer| {
             p.control.is_some()
                 && p.interested
-                && p.mute.is_none()
+                && p.mute.is_none_or(|(_, last)| now.since(last) >= OFFER_AGAIN)
                 && p.full.is_none_or(|t| now.since(t) >= FULL_KEPT)
         };
         let turns = |c: Conn| self.active.iter().filter(|a| a.conn == c).count();

@@ -75,7 +75,7 @@ impl Swarm {
                 self.close(conn, CloseReason::Stalled);
             } else if self.now.since(peer.last_in) >= IDLE {
                 self.close(conn, CloseReason::Idle);
-            } else if self.is_stuck(conn) || peer.mute.is_some_and(|t| self.now.since(t) >= SILENT) {
+            } else if self.is_stuck(conn) || peer.mute.is_some_and(|(t, _)| self.now.since(t) >= SILENT) {
                 self.close(conn, CloseReason::Stalled);
             } else if self.is_stalled(conn) {
                 self.snub(conn);

@@ -49,15 +49,25 @@ impl Swarm {
     /// Accepts by asking for a whole piece, or passes.
     fn offered(&mut self, conn: Conn, hint: Option<u32>) {
         let choice = if self.accepts(conn) { self.choose_offered(conn, hint) } else { None };
-        if let Some((piece, take)) = choice {
-            self.claim(conn, piece, take);
-            self.pump(conn);
-        }
+        let accepted = choice.is_some_and(|(piece, take)| self.accept(conn, piece, take));
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.passed = choice.is_none();
+        peer.passed = !accepted;
         if peer.passed {
             self.tell(conn, Control::Pass);
         }
+    }
+
+    /// Asks for what is left of a piece, if anything is: all of it may be under way from links that stand still.
+    fn accept(&mut self, conn: Conn, piece: Piece, take: Take) -> bool {
+        self.claim(conn, piece, take);
+        self.pump(conn);
+        let Some(peer) = self.peers.get_mut(&conn) else { return false };
+        let asked = peer.requests.iter().any(|r| r.live && r.block.piece == piece);
+        if !asked {
+            peer.claims.retain(|(p, _)| *p != piece);
+            self.pieces.disown(piece, conn);
+        }
+        asked
     }
 
     fn choose_offered(&mut self, conn: Conn, hint: Option<u32>) -> Option<(Piece, Take)> {

@@ -1,3 +1,6 @@
+//! Racks: what is fetched from afar, and what neighbours are told of it.
+//! Never the links themselves, which are the tracker's graph.
+
 use super::*;
 use crate::limits::{FETCHING_KEPT, STARVED};
 use crate::wire::Control;

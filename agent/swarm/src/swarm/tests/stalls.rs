@@ -1,5 +1,8 @@
+//! Senders and receivers that stand still: who is waited for how long, and what goes on meanwhile.
+//! Never the order in which pieces are chosen.
+
 use super::*;
-use crate::limits::{LATE, OFFER_KEPT, SILENT, SNUB, SNUB_FIRST};
+use crate::limits::{LATE, OFFER_AGAIN, OFFER_KEPT, SILENT, SNUB, SNUB_FIRST};
 use crate::wire::Control;
 
 impl Bench {
@@ -100,15 +103,43 @@ fn one_of_our_own_is_given_up_sooner_unless_it_has_been_slow_before() {
 }
 
 #[test]
-fn who_answers_no_offer_is_left_alone_until_it_is_heard_of() {
+fn who_answers_no_offer_gets_one_a_second_until_it_is_heard_of_or_closed() {
     let mut b = Bench::new(Have::All);
     let out = b.own(1, false);
     assert_eq!(offers(&out, 1), 1);
-    let kept = OFFER_KEPT.as_millis() as u64;
-    let out = b.wait(2 * kept + 200);
-    assert_eq!(offers(&out, 1), 0, "{out:?}");
+    let again = OFFER_AGAIN.as_millis() as u64;
+    assert_eq!(offers(&b.wait(again - 10), 1), 0);
+    assert_eq!(offers(&b.wait(30), 1), 1, "it may have been a hiccup");
+    b.wait(OFFER_KEPT.as_millis() as u64);
     b.say(1, Message::KeepAlive);
-    assert_eq!(offers(&b.wait(1100), 1), 1, "it is alive");
+    assert_eq!(offers(&b.out(), 1), 1, "it is alive");
     let out = b.wait(SILENT.as_millis() as u64 + 2000);
+    assert!(offers(&out, 1) <= 5, "{out:?}");
     assert_eq!(closes(&out), [(1, CloseReason::Stalled)]);
+}
+
+#[test]
+fn an_offer_is_answered_where_nothing_is_left_to_ask_for() {
+    let mut b = Bench::new(Have::None);
+    b.link(1, true);
+    b.say(1, Message::HaveNone).say(1, Message::Have(0)).say(1, Message::Unchoke);
+    let asked = requests(&b.out(), 1);
+    assert_eq!(asked.len(), BLOCKS as usize);
+    // All but one block come; the last one begins, and its sender chokes us and stops.
+    for claim in &asked[1..] {
+        assert!(matches!(b.deliver(1, *claim), Admit::Store(_)));
+    }
+    assert!(matches!(b.swarm.admit_block(1, asked[0].index, asked[0].offset, BLOCK), Admit::Store(_)));
+    b.say(1, Message::Choke);
+    b.link(2, true);
+    b.say(2, Message::HaveNone).say(2, Message::Have(0));
+    let hello = ExtHandshake { control: Some(8), ..ExtHandshake::default() };
+    b.say(2, Message::Extended(hello)).say(2, Message::Unchoke);
+    b.out();
+    b.say(2, Message::Control { id: 8, control: Control::Offer(None) });
+    let said = sends(&b.out(), 2);
+    assert!(
+        said.iter().any(|m| matches!(m, OwnedMessage::Control { control: Control::Pass, .. })),
+        "{said:?}"
+    );
 }
