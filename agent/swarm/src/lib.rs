@@ -11,6 +11,7 @@ extern crate std;
 
 mod names;
 mod time;
+mod ring;
 mod rng;
 
 pub mod bencode;

@@ -50,7 +50,11 @@ pub(crate) const OFFER_AGAIN: Duration = Duration::from_secs(1);
 /// Who passed an offer, and did not say that it is ready, gets another one after this.
 pub(crate) const FULL_KEPT: Duration = Duration::from_millis(50);
 /// Nodes that pass pieces round a ring: above, the way round is longer than what variety costs.
-pub(crate) const RING_MAX: usize = 20;
+pub(crate) const RING_MAX: usize = 50;
+/// A piece that a node did not want, since it gets it elsewhere, is not offered to it again before this.
+pub(crate) const DECLINED_KEPT: Duration = Duration::from_secs(1);
+/// Who is next in the ring is waited for so long, be it busy or level with us, before the one behind it is offered more.
+pub(crate) const RING_PATIENCE: Duration = Duration::from_millis(100);
 /// Who is told that an offer would be welcome, at once: one of them is enough, the others may be busy.
 pub(crate) const READY_TOLD: usize = 3;
 /// Pieces that a neighbour fetches from afar and has told of: several turns' worth; of more the oldest is forgotten.

@@ -4,7 +4,7 @@
 use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
-use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE, SNUB, SNUB_FIRST};
+use crate::limits::{DECLINED_KEPT, DEPTH_MIN, FOREIGN_QUEUE, SNUB, SNUB_FIRST};
 use crate::metainfo::{BLOCK, Block, Geometry, Piece};
 use crate::pieces::{Take, Who};
 use crate::swarm::Conn;
@@ -79,6 +79,8 @@ pub(crate) struct Peer {
     pub(crate) control: Option<u8>,
     /// Its last offer was passed: it waits to hear that another one is welcome.
     pub(crate) passed: bool,
+    /// A piece that it named was refused, since others fetch it.
+    pub(crate) refused: bool,
     /// It passed our last offer then.
     pub(crate) full: Option<Time>,
     /// It said that an offer is welcome.
@@ -88,6 +90,8 @@ pub(crate) struct Peer {
     /// The first and the last offer that it has left unanswered, and said nothing else.
     pub(crate) mute: Option<(Time, Time)>,
 
+    /// Pieces that it did not want when they were offered, since it gets them elsewhere.
+    pub(crate) declined: Vec<(Piece, Time)>,
     pub(crate) queue: Queue,
     pub(crate) room: i64,
     /// HAVEs that wait for company.
@@ -133,10 +137,12 @@ impl Peer {
             exhausted: false,
             control: None,
             passed: false,
+            refused: false,
             full: None,
             ready: false,
             fetching: VecDeque::new(),
             mute: None,
+            declined: Vec::new(),
             queue: Queue::default(),
             room: 0,
             haves: Vec::new(),
@@ -204,6 +210,17 @@ impl Peer {
     /// How long it may owe blocks and send none. Foreign ones serve whom they like, some of them in ticks of half a second.
     pub(crate) fn patience(&self) -> Duration {
         if self.control.is_some() { (self.gap * 2).clamp(SNUB_FIRST, SNUB) } else { SNUB }
+    }
+
+    /// It did not want this piece a moment ago.
+    pub(crate) fn declined(&self, now: Time, piece: Piece) -> bool {
+        self.declined.iter().any(|(p, t)| *p == piece && now.since(*t) < DECLINED_KEPT)
+    }
+
+    /// It does not want this piece now.
+    pub(crate) fn decline(&mut self, now: Time, piece: Piece) {
+        self.declined.retain(|(p, t)| *p != piece && now.since(*t) < DECLINED_KEPT);
+        self.declined.push((piece, now));
     }
 
     /// It has been owing blocks for longer than this.

@@ -8,15 +8,17 @@ use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::limits::{
-    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_MAX, SOCKET_LEAD, UPLOAD_LEAD,
-    UPLOAD_LEAD_MIN, UPLOAD_STALL,
+    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_PATIENCE, SOCKET_LEAD,
+    UPLOAD_LEAD, UPLOAD_LEAD_MIN, UPLOAD_STALL,
 };
 use crate::metainfo::{Block, Geometry, Piece};
 use crate::meter::Meter;
 use crate::peers::{Peer, Peers};
+use crate::pieces::Pieces;
+use crate::ring::Ring;
 use crate::rng::Rng;
 use crate::swarm::Conn;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 pub(crate) use queue::Queue;
@@ -45,7 +47,7 @@ struct Active {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender<'a> {
     pub(crate) id: PeerId,
-    pub(crate) have: &'a Bitfield,
+    pub(crate) pieces: &'a Pieces,
 }
 
 /// The turns of one torrent's uploads.
@@ -58,9 +60,26 @@ pub(crate) struct Uploads {
     given: Vec<u32>,
     /// Who had the last of them.
     given_to: Vec<Option<Conn>>,
+    /// Pieces in the order in which they were begun here, or had from the beginning: so they go on in the ring.
+    order: Vec<Piece>,
+    /// Who could not be offered anything in the ring, and since when.
+    held: BTreeMap<Conn, Time>,
+    /// Who is next there, and how much of the order it has.
+    mark: Option<(Conn, usize)>,
     meter: Meter,
     /// No further turn beside the usual ones before this.
     extra_at: Time,
+}
+
+/// A candidate for an offer: its turns, what it has, who it is; and the piece to name.
+type Offer = ((usize, (u32, u64), Conn), Option<Piece>);
+
+/// What the neediest gets.
+enum Next {
+    /// It has asked for this.
+    Piece(Piece),
+    /// It is asked whether it wants this, or something.
+    Offer(Option<Piece>),
 }
 
 /// What the scheduler says.
@@ -74,19 +93,23 @@ pub(crate) enum Turn {
 }
 
 impl Uploads {
-    pub(crate) fn new(geometry: Geometry, slots: usize) -> Uploads {
+    pub(crate) fn new(geometry: Geometry, slots: usize, have: &Bitfield) -> Uploads {
         Uploads {
             geometry,
             slots: slots.max(1),
             active: Vec::new(),
             given: alloc::vec![0; geometry.pieces() as usize],
             given_to: alloc::vec![None; geometry.pieces() as usize],
+            order: geometry.all().filter(|p| have.has(*p)).collect(),
+            held: BTreeMap::new(),
+            mark: None,
             meter: Meter::new(),
             extra_at: Time(0),
         }
     }
 
     pub(crate) fn gone(&mut self, conn: Conn) {
+        self.held.remove(&conn);
         while let Some(at) = self.active.iter().position(|a| a.conn == conn) {
             self.withdraw(at);
         }
@@ -123,6 +146,11 @@ impl Uploads {
         }
     }
 
+    /// A piece is being fetched from now on.
+    pub(crate) fn begun(&mut self, piece: Piece) {
+        self.order.push(piece);
+    }
+
     /// A request has come: it may be the answer to an offer.
     pub(crate) fn asked(&mut self, now: Time, conn: Conn, piece: Piece) {
         if self.active.iter().any(|a| a.conn == conn && a.piece == Some(piece)) {
@@ -138,11 +166,12 @@ impl Uploads {
         }
     }
 
-    /// The answer to an offer is no.
-    pub(crate) fn passed(&mut self, conn: Conn) {
-        if let Some(at) = self.active.iter().position(|a| a.conn == conn && a.piece.is_none()) {
-            self.withdraw(at);
-        }
+    /// The answer to an offer is no; gives the piece that it named.
+    pub(crate) fn passed(&mut self, conn: Conn) -> Option<Piece> {
+        let at = self.active.iter().position(|a| a.conn == conn && a.piece.is_none())?;
+        let hint = self.active.get(at).and_then(|a| a.hint);
+        self.withdraw(at);
+        hint
     }
 
     /// What is to be done next; a block is taken from its queue.
@@ -150,7 +179,8 @@ impl Uploads {
         self.tidy(now, peers);
         let ready = |a: &Active| {
             let peer = peers.get(&a.conn).filter(|p| p.room > 0);
-            a.piece.is_some_and(|piece| peer.is_some_and(|p| p.queue.first(piece).is_some()))
+            let piece = a.piece.filter(|p| sender.pieces.have().has(*p));
+            piece.is_some_and(|piece| peer.is_some_and(|p| p.queue.first(piece).is_some()))
         };
         if let Some(at) = self.active.iter().position(ready) {
             return self.send(now, at, peers);
@@ -170,31 +200,31 @@ impl Uploads {
         if enough && !extra {
             return Turn::Wait(Some(now + EXTRA_PAUSE));
         }
-        let Some((conn, piece)) = self.neediest(now, peers, sender, rng) else {
+        let Some((conn, next)) = self.neediest(now, peers, sender, rng) else {
             let full = peers.values().any(|p| p.interested && p.full.is_some()).then_some(now + FULL_KEPT);
             let due = |a: &Active| {
                 let due = [OFFER_FRESH, OFFER_KEPT].map(|kept| a.moved + kept);
                 due.into_iter().find(|t| a.piece.is_none() && *t > now)
             };
-            let again = peers
-                .values()
-                .filter(|p| p.interested)
-                .filter_map(|p| Some(p.mute?.1 + OFFER_AGAIN))
-                .filter(|t| *t > now);
-            return Turn::Wait(self.active.iter().filter_map(due).chain(again).chain(full).min());
+            let again = peers.values().filter_map(|p| Some(p.mute?.1 + OFFER_AGAIN));
+            let patience = self.held.values().map(|t| *t + RING_PATIENCE);
+            let later = again.chain(patience).filter(|t| *t > now);
+            return Turn::Wait(self.active.iter().filter_map(due).chain(later).chain(full).min());
         };
         if enough {
             self.extra_at = now + EXTRA_PAUSE;
         }
-        if let Some(piece) = piece {
-            self.count(Some(piece), true);
-            self.active.push(Active { conn, piece: Some(piece), hint: None, sent: 0, moved: now });
-            return self.send(now, self.active.len() - 1, peers);
-        }
+        let hint = match next {
+            Next::Piece(piece) => {
+                self.count(Some(piece), true);
+                self.active.push(Active { conn, piece: Some(piece), hint: None, sent: 0, moved: now });
+                return self.send(now, self.active.len() - 1, peers);
+            }
+            Next::Offer(hint) => hint,
+        };
         if let Some(peer) = peers.get_mut(&conn) {
             peer.ready = false;
         }
-        let hint = self.least_given(peers.get(&conn), sender, rng);
         self.count(hint, true);
         self.active.push(Active { conn, piece: None, hint, sent: 0, moved: now });
         Turn::Offer(conn, hint)
@@ -215,11 +245,17 @@ impl Uploads {
                 at += 1;
                 continue;
             }
-            if turn.piece.is_none()
-                && let Some(peer) = peers.get_mut(&turn.conn)
-            {
-                let first = peer.mute.map_or(turn.moved, |(first, _)| first);
-                peer.mute = Some((first, turn.moved));
+            if let Some(peer) = peers.get_mut(&turn.conn) {
+                match turn.piece {
+                    // Until its HAVE comes.
+                    Some(piece) => peer.decline(now, piece),
+                    // It may have asked for a piece of an older turn instead.
+                    None if peer.last_in > turn.moved => {}
+                    None => {
+                        let first = peer.mute.map_or(turn.moved, |(first, _)| first);
+                        peer.mute = Some((first, turn.moved));
+                    }
+                }
             }
             self.withdraw(at);
         }
@@ -247,6 +283,7 @@ impl Uploads {
         active.moved = now;
         self.meter.count(now, block.length);
         active.sent = active.sent.saturating_add(block.length);
+        self.held.remove(&active.conn);
         if let Some(to) = self.given_to.get_mut(block.piece.index() as usize) {
             *to = Some(active.conn);
         }
@@ -254,58 +291,135 @@ impl Uploads {
     }
 
     /// Who is served or offered a turn next: who waits for an answer, has room and is not being served, with the piece
-    /// that was given least; and of our own nodes those who lack something, fewest turns and fewest pieces first.
+    /// that was given least; and of our own nodes the next in the ring, or where there is none the poorest.
     fn neediest(
-        &self,
+        &mut self,
         now: Time,
         peers: &Peers,
         sender: Sender<'_>,
         rng: &mut Rng,
-    ) -> Option<(Conn, Option<Piece>)> {
-        let waiting = peers.iter().filter(|(_, p)| !p.queue.is_empty() && p.room > 0).filter_map(|(c, p)| {
-            // A peer in service is a candidate again only when the piece of its turn has run dry.
-            let in_turn = |piece: Piece| self.active.iter().any(|a| a.conn == *c && a.piece == Some(piece));
-            let given = |piece: Piece| self.given.get(piece.index() as usize).copied().unwrap_or(0);
-            let served = p.queue.pieces().any(in_turn);
-            let best = p.queue.pieces().map(|piece| (given(piece), piece)).min().filter(|_| !served)?;
-            Some((best, p.wealth(), *c))
-        });
-        let waiting = waiting.min_by_key(|((given, _), wealth, c)| (*given, *wealth, *c));
-        let next = successor(peers, sender);
-        let open = |p: &Peer| {
-            p.control.is_some()
-                && p.interested
-                && p.mute.is_none_or(|(_, last)| now.since(last) >= OFFER_AGAIN)
-                && p.full.is_none_or(|t| now.since(t) >= FULL_KEPT)
+    ) -> Option<(Conn, Next)> {
+        let waiting = self.waiting(peers, sender);
+        let ring = Ring::new(peers, sender.id);
+        let offer = match &ring {
+            Some(ring) => self.next_in_ring(now, peers, sender, ring, rng),
+            None => self.poorest(now, peers, sender, rng),
         };
-        let turns = |c: Conn| self.active.iter().filter(|a| a.conn == c).count();
-        // One unanswered offer a link: the answer says whether a second is of use.
-        let unanswered = |c: Conn| self.active.iter().any(|a| a.conn == c && a.piece.is_none());
-        // Whoever is far and says that it is ready needs what nobody near it has.
-        let class = |c: Conn, p: &Peer| (!(p.is_far && p.ready), Some(c) != next, turns(c), !p.ready);
-        let able = || peers.iter().filter(|(c, p)| open(p) && !unanswered(**c)).map(|(c, p)| (*c, p));
-        let best = able().map(|(c, p)| class(c, p)).min();
-        let best: Vec<(Conn, &Peer)> = able().filter(|(c, p)| Some(class(*c, p)) == best).collect();
-        // The poorer of two: if all went for the poorest, one would be taken and the others lose a round trip each.
-        let count = u32::try_from(best.len()).unwrap_or(u32::MAX);
-        let mut any = || best.get(rng.below(count) as usize).map(|(c, p)| (turns(*c), p.wealth(), *c));
-        let offer = any().min(any());
         match (waiting, offer) {
-            (Some(((_, piece), wealth, c)), Some((turns, other, _))) if turns > 0 || wealth <= other => {
-                Some((c, Some(piece)))
+            (Some((_, mine, conn, piece)), Some(((turns, theirs, _), _)))
+                if turns > 0 && ring.is_none() || mine <= theirs =>
+            {
+                Some((conn, Next::Piece(piece)))
             }
-            (_, Some((_, _, c))) => Some((c, None)),
-            (Some(((_, piece), _, c)), None) => Some((c, Some(piece))),
+            (_, Some(((.., conn), hint))) => Some((conn, Next::Offer(hint))),
+            (Some((.., conn, piece)), None) => Some((conn, Next::Piece(piece))),
             (None, None) => None,
         }
     }
 
-    /// A source names what it has given least of what the peer lacks; others leave the choice to who knows more.
-    fn least_given(&self, peer: Option<&Peer>, sender: Sender<'_>, rng: &mut Rng) -> Option<Piece> {
-        let peer = peer.filter(|_| sender.have.is_all())?;
+    /// Who has asked for something that we have without being offered it.
+    fn waiting(&self, peers: &Peers, sender: Sender<'_>) -> Option<(u32, (u32, u64), Conn, Piece)> {
+        let given = |piece: Piece| self.given.get(piece.index() as usize).copied().unwrap_or(0);
+        let waiting = peers.iter().filter(|(_, p)| !p.queue.is_empty() && p.room > 0).filter_map(|(c, p)| {
+            // A peer in service is a candidate again only when the piece of its turn has run dry.
+            let in_turn = |piece: Piece| self.active.iter().any(|a| a.conn == *c && a.piece == Some(piece));
+            let mut here = p.queue.pieces().filter(|piece| sender.pieces.have().has(*piece)).peekable();
+            here.peek()?;
+            if p.queue.pieces().any(in_turn) {
+                return None;
+            }
+            let (given, piece) = here.map(|piece| (given(piece), piece)).min()?;
+            Some((given, p.wealth(), *c, piece))
+        });
+        waiting.min()
+    }
+
+    /// An offer may go there, and so many turns it has.
+    fn able(&self, now: Time, conn: Conn, peer: &Peer) -> Option<usize> {
+        let open = peer.control.is_some()
+            && peer.mute.is_none_or(|(_, last)| now.since(last) >= OFFER_AGAIN)
+            && peer.full.is_none_or(|t| now.since(t) >= FULL_KEPT);
+        let turns = || self.active.iter().filter(|a| a.conn == conn);
+        // One unanswered offer a link: the answer says whether a second is of use.
+        (open && turns().all(|a| a.piece.is_some())).then(|| turns().count())
+    }
+
+    /// The one behind us while it takes what it is given, though it may need a moment; otherwise the one behind that.
+    fn next_in_ring(
+        &mut self,
+        now: Time,
+        peers: &Peers,
+        sender: Sender<'_>,
+        ring: &Ring,
+        rng: &mut Rng,
+    ) -> Option<Offer> {
+        let nodes = peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
+        let mut nodes: Vec<(Conn, &Peer)> = nodes.map(|(c, p)| (*c, p)).collect();
+        nodes.sort_unstable_by_key(|(_, p)| ring.behind(p));
+        for (conn, peer) in nodes {
+            if let Some(turns) = self.able(now, conn, peer)
+                && let Some(piece) = self.pass_on(now, conn, peer, sender, rng)
+            {
+                self.held.remove(&conn);
+                return Some(((turns, peer.wealth(), conn), Some(piece)));
+            }
+            let since = *self.held.entry(conn).or_insert(now);
+            if now.since(since) < RING_PATIENCE {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// What goes on to this one next: in the order in which it came to us, and before it is whole, so that it goes on as
+    /// soon as it is. A source gives what it has given least.
+    fn pass_on(
+        &mut self,
+        now: Time,
+        conn: Conn,
+        peer: &Peer,
+        sender: Sender<'_>,
+        rng: &mut Rng,
+    ) -> Option<Piece> {
+        let is_given =
+            |p: Piece, active: &[Active]| active.iter().any(|a| a.conn == conn && a.piece == Some(p));
+        let is_free =
+            |p: Piece, active: &[Active]| !peer.have.has(p) && !peer.declined(now, p) && !is_given(p, active);
+        if sender.pieces.is_complete() {
+            return self.least_given(|p| is_free(p, &self.active), rng);
+        }
+        let start = self.mark.filter(|(c, _)| *c == conn).map_or(0, |(_, at)| at);
+        let has = |p: &Piece| peer.have.has(*p);
+        let start = start + self.order.iter().skip(start).take_while(|p| has(p)).count();
+        self.mark = Some((conn, start));
+        let mut free = self.order.iter().skip(start).copied().filter(|p| is_free(*p, &self.active));
+        let begun = |p: &Piece| sender.pieces.get(*p).is_some_and(|o| o.stored() > 0);
+        let whole = free.clone().find(|p| sender.pieces.have().has(*p));
+        whole.or_else(|| free.find(begun))
+    }
+
+    /// Of those who lack something, fewest turns and fewest pieces first.
+    fn poorest(&self, now: Time, peers: &Peers, sender: Sender<'_>, rng: &mut Rng) -> Option<Offer> {
+        let able = peers.iter().filter(|(_, p)| p.interested);
+        let able: Vec<(usize, Conn, &Peer)> =
+            able.filter_map(|(c, p)| Some((self.able(now, *c, p)?, *c, p))).collect();
+        // Whoever is far and says that it is ready needs what nobody near it has.
+        let class = |turns: usize, p: &Peer| (!(p.is_far && p.ready), turns, !p.ready);
+        let best = able.iter().map(|(turns, _, p)| class(*turns, p)).min();
+        let best: Vec<_> = able.iter().filter(|(turns, _, p)| Some(class(*turns, p)) == best).collect();
+        // The poorer of two: if all went for the poorest, one would be taken and the others lose a round trip each.
+        let count = u32::try_from(best.len()).unwrap_or(u32::MAX);
+        let mut any = || best.get(rng.below(count) as usize).map(|(turns, c, p)| (*turns, p.wealth(), *c));
+        let one = any().min(any())?;
+        // A source names what it has given least; others leave the choice to who knows more.
+        let peer = peers.get(&one.2).filter(|_| sender.pieces.is_complete());
+        Some((one, peer.and_then(|peer| self.least_given(|p| !peer.have.has(p), rng))))
+    }
+
+    fn least_given(&self, is_free: impl Fn(Piece) -> bool, rng: &mut Rng) -> Option<Piece> {
         let mut best = None;
         let (mut least, mut ties) = (u32::MAX, 0);
-        for piece in self.geometry.all().filter(|p| !peer.have.has(*p)) {
+        for piece in self.geometry.all().filter(|p| is_free(*p)) {
             let given = self.given.get(piece.index() as usize).copied().unwrap_or(0);
             ties = if given < least { 1 } else { ties + u32::from(given == least) };
             // In random order: what is next to each other goes to different peers at different times.
@@ -315,20 +429,6 @@ impl Uploads {
         }
         best
     }
-}
-
-/// A few nodes pass pieces round a ring, by peer id: each has one sender that has what it lacks, so nobody waits for
-/// anybody. (With rarest-first alone ten nodes that are level with each other lack variety: 1.04 of the bound.) Who is
-/// done, or has more links than that, serves the poorest.
-fn successor(peers: &Peers, sender: Sender<'_>) -> Option<Conn> {
-    if sender.have.is_all() {
-        return None;
-    }
-    let others = || peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete() && !p.is_far);
-    if others().count() >= RING_MAX || peers.values().any(|p| p.is_far && p.control.is_some()) {
-        return None;
-    }
-    others().min_by_key(|(_, p)| (p.peer_id < Some(sender.id), p.peer_id)).map(|(c, _)| *c)
 }
 
 #[cfg(test)]

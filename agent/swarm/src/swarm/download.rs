@@ -52,6 +52,9 @@ impl Swarm {
             }
             if stored.whole {
                 self.fetched(block.piece);
+            } else if self.pieces.get(block.piece).is_some_and(|o| o.stored() == 1) {
+                // It may be offered to the next in the ring.
+                self.serve();
             }
         }
         self.pump(conn);
@@ -163,6 +166,11 @@ impl Swarm {
             .filter(|(_, p)| p.exhausted)
             .map(|(c, p)| (*c, p.exhausted = false).0)
             .collect();
+        // One of ours that fetches a piece already goes on with it before anybody else is asked.
+        let begun = self.peers.iter().filter(|(_, p)| p.control.is_some() && !p.claims.is_empty());
+        let begun: Vec<Conn> = begun.map(|(c, _)| *c).collect();
+        begun.into_iter().for_each(|conn| self.pump(conn));
+        self.reconsider();
         idle.into_iter().for_each(|conn| self.pump(conn));
         self.welcome();
     }
@@ -170,7 +178,8 @@ impl Swarm {
     /// Asks for as much as the link should hold.
     pub(super) fn pump(&mut self, conn: Conn) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if peer.choking || peer.useful == 0 || self.now < peer.paused_until || self.stopped {
+        let nothing = peer.useful == 0 && peer.claims.is_empty();
+        if peer.choking || nothing || self.now < peer.paused_until || self.stopped {
             return;
         }
         if peer.snubbed {
@@ -247,8 +256,11 @@ impl Swarm {
 
     pub(super) fn claim(&mut self, conn: Conn, piece: Piece, take: Take) {
         self.pieces.own(piece, conn);
-        if take == Take::First && self.peers.get(&conn).is_some_and(|p| p.is_far) {
-            self.tell_neighbours(piece);
+        if take == Take::First {
+            self.uploads.begun(piece);
+            if self.peers.get(&conn).is_some_and(|p| p.is_far) {
+                self.tell_neighbours(piece);
+            }
         }
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.claims.push((piece, take));
@@ -334,6 +346,7 @@ impl Swarm {
         let Some(done) = self.pieces.verified(piece) else { return };
         self.clear_suspects(&done.suspects, &done.sources);
         self.spread(piece);
+        self.serve();
         let useless: Vec<Conn> = self
             .peers
             .iter_mut()

@@ -6,12 +6,15 @@ use crate::limits::{DOWNLOAD_LEAD, DOWNLOAD_LEAD_MIN, LATE, READY_TOLD};
 use crate::metainfo::{BLOCK, Piece};
 use crate::peers::Peer;
 use crate::pieces::Take;
+use crate::ring::Ring;
 use crate::wire::{Control, OwnedMessage};
 use alloc::vec::Vec;
 
 impl Swarm {
     pub(super) fn tell(&mut self, conn: Conn, control: Control) {
         if let Some(id) = self.peers.get(&conn).and_then(|p| p.control) {
+            // What we have is said before what we want.
+            self.flush_haves(conn);
             self.send(conn, OwnedMessage::Control { id, control });
         }
     }
@@ -29,16 +32,20 @@ impl Swarm {
         match control {
             Control::Offer(piece) => self.offered(conn, piece),
             Control::Pass => {
+                let named = self.uploads.passed(conn);
                 if let Some(peer) = self.peers.get_mut(&conn) {
                     peer.full = Some(self.now);
+                    named.into_iter().for_each(|piece| peer.decline(self.now, piece));
                 }
-                self.uploads.passed(conn);
                 self.serve();
             }
             Control::Fetching(piece) => self.told_fetching(conn, piece),
             Control::Ready => {
                 if let Some(peer) = self.peers.get_mut(&conn) {
-                    peer.full = None;
+                    // Behind a pass it means another piece; otherwise what was declined may be of use again.
+                    if peer.full.take().is_none() {
+                        peer.declined.clear();
+                    }
                     peer.ready = true;
                 }
                 self.serve();
@@ -46,14 +53,20 @@ impl Swarm {
         }
     }
 
-    /// Accepts by asking for a whole piece, or passes.
+    /// Accepts by asking for a whole piece, or passes: who is not answered at all is taken for dead.
     fn offered(&mut self, conn: Conn, hint: Option<u32>) {
-        let choice = if self.accepts(conn) { self.choose_offered(conn, hint) } else { None };
-        let accepted = choice.is_some_and(|(piece, take)| self.accept(conn, piece, take));
+        let accepts = self.accepts(conn);
+        let choice = if accepts { self.choose_offered(conn, hint) } else { None };
+        if choice.is_some_and(|(piece, take)| self.accept(conn, piece, take)) {
+            return;
+        }
+        let from_ring = accepts && self.feeder() == Some(conn);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.passed = !accepted;
-        if peer.passed {
-            self.tell(conn, Control::Pass);
+        (peer.passed, peer.refused) = (!from_ring, from_ring);
+        self.tell(conn, Control::Pass);
+        if from_ring {
+            // Not this one, but another.
+            self.tell(conn, Control::Ready);
         }
     }
 
@@ -63,6 +76,7 @@ impl Swarm {
         self.pump(conn);
         let Some(peer) = self.peers.get_mut(&conn) else { return false };
         let asked = peer.requests.iter().any(|r| r.live && r.block.piece == piece);
+        peer.passed = !asked;
         if !asked {
             peer.claims.retain(|(p, _)| *p != piece);
             self.pieces.disown(piece, conn);
@@ -70,12 +84,25 @@ impl Swarm {
         asked
     }
 
+    /// Something is to be had again: whose pieces were refused since others fetched them may offer them once more.
+    pub(super) fn reconsider(&mut self) {
+        let refused = self.peers.iter_mut().filter(|(_, p)| p.refused && p.useful > 0);
+        let refused: Vec<Conn> = refused.map(|(c, p)| (*c, p.refused = false).0).collect();
+        refused.into_iter().for_each(|conn| self.tell(conn, Control::Ready));
+    }
+
+    /// Who feeds us in the ring.
+    fn feeder(&self) -> Option<Conn> {
+        Ring::new(&self.peers, self.config.peer_id)?.before(&self.peers)
+    }
+
+    /// What is named, be it on its way to the peer still; or what suits of that which it has.
     fn choose_offered(&mut self, conn: Conn, hint: Option<u32>) -> Option<(Piece, Take)> {
         let hint = hint.and_then(|n| self.config.geometry.piece(n));
         let peer = self.peers.get(&conn)?;
         let spared = self.spared(peer);
         let fresh = |p: &Piece| !self.pieces.have().has(*p) && self.pieces.get(*p).is_none();
-        let fits = |p: &Piece| peer.have.has(*p) && fresh(p) && !spared.has(&self.picker, *p);
+        let fits = |p: &Piece| fresh(p) && !spared.has(&self.picker, *p);
         match hint.filter(fits) {
             Some(piece) => Some((piece, Take::First)),
             None => self.choose(conn),
@@ -99,10 +126,13 @@ impl Swarm {
 
     fn accepts(&self, conn: Conn) -> bool {
         let Some(peer) = self.peers.get(&conn) else { return false };
-        if self.stopped || peer.snubbed || peer.choking || peer.useful == 0 || self.now < peer.paused_until {
+        if self.stopped || peer.snubbed || peer.choking || self.now < peer.paused_until {
             return false;
         }
         let capacity = self.capacity();
+        if self.feeder() == Some(conn) {
+            return peer.live <= capacity.max(2 * self.config.geometry.piece_length().div_ceil(BLOCK));
+        }
         // A source's turn is the dearest, since all that is new comes from there: it is taken beside another's.
         let piece = self.config.geometry.piece_length().div_ceil(BLOCK);
         let beside = if (peer.is_complete() || peer.is_far) && peer.live <= piece {

@@ -12,7 +12,10 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         let block = self.config.geometry.claim(claim.index, claim.offset, claim.length);
         let block = block.ok_or("a request outside the torrent, or above 16 KiB")?;
-        if self.pieces.have().has(block.piece) && peer.queue.len() < QUEUE {
+        // One of ours may ask for a piece that it was offered while it still arrives.
+        let here = self.pieces.have().has(block.piece)
+            || peer.control.is_some() && self.pieces.get(block.piece).is_some();
+        if here && peer.queue.len() < QUEUE {
             peer.queue.push(block);
             peer.full = None;
             self.uploads.asked(self.now, conn, block.piece);
@@ -43,7 +46,7 @@ impl Swarm {
     /// Hands out turns until links are full or the slots are taken.
     pub(super) fn serve(&mut self) {
         loop {
-            let sender = Sender { id: self.config.peer_id, have: self.pieces.have() };
+            let sender = Sender { id: self.config.peer_id, pieces: &self.pieces };
             match self.uploads.next(self.now, &mut self.peers, sender, &mut self.rng) {
                 Turn::Send(conn, block) => {
                     self.flush_haves(conn);

@@ -2,7 +2,7 @@
 //! Decides which keys count; the others, and wrong types, are ignored.
 
 use crate::bencode::{self, Writer};
-use crate::wire::message::{EXT_CONTROL, EXT_DONTHAVE};
+use crate::wire::message::EXT_DONTHAVE;
 use alloc::vec::Vec;
 
 /// Each key is optional, and a peer may send the handshake again to change one.
@@ -23,8 +23,8 @@ impl ExtHandshake {
         let mut w = Writer::new();
         w.dict(|w| {
             w.str("m").dict(|w| {
-                if self.control.is_some() {
-                    w.str("bt_ctl").int(u64::from(EXT_CONTROL));
+                if let Some(id) = self.control {
+                    w.str("bt_ctl").int(u64::from(id));
                 }
                 w.str("lt_donthave").int(u64::from(EXT_DONTHAVE));
             });
