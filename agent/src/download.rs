@@ -65,6 +65,7 @@ pub(crate) struct Order {
     pub(crate) info_hash: InfoHash,
     pub(crate) mac: Mac,
     pub(crate) address: Ipv4Addr,
+    pub(crate) prefix: u8,
     pub(crate) master: Ipv4Addr,
     pub(crate) tracker_port: u16,
     pub(crate) seed_port: u16,
@@ -120,6 +121,7 @@ impl Download {
             peers: order.nodes.clone(),
             trackers: vec![SocketAddrV4::new(order.master, order.tracker_port)],
             own,
+            near_prefix: order.prefix,
             max_peers: None,
         })?;
         // A master that is gone takes its tracker along: the others are on the same wire.

@@ -181,6 +181,7 @@ fn add(
         peers: Vec::new(),
         trackers,
         own: own.filter(|a| *a.ip() != Ipv4Addr::UNSPECIFIED),
+        near_prefix: 0,
         max_peers: None,
     };
     let id = driver.add(torrent).map_err(|e| e.to_string())?;

@@ -63,6 +63,8 @@ pub struct Torrent {
     pub trackers: Vec<SocketAddrV4>,
     /// Our own address as the tracker will list it, if it is known.
     pub own: Option<SocketAddrV4>,
+    /// Whose address has so many bits in common with ours is near, and links to others are spared; 0: everybody is.
+    pub near_prefix: u8,
     /// Links of this torrent; none: a node's usual bound.
     pub max_peers: Option<u32>,
 }
@@ -214,6 +216,7 @@ impl Driver {
         let mut config = Config::new(torrent.info_hash, self.peer_id, geometry, torrent.have, seed);
         config.listen_port = self.listeners.port();
         config.own = torrent.own;
+        config.near_prefix = torrent.near_prefix;
         config.master = torrent.masters;
         if let Some(max_peers) = torrent.max_peers {
             config.max_peers = max_peers;

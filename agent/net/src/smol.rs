@@ -352,6 +352,7 @@ fn swarm(now: Time, options: &Options, torrent: &Torrent, seed: u64) -> Swarm {
     let mut config = Config::new(torrent.info_hash, options.peer_id, geometry, have, seed);
     config.listen_port = options.port;
     config.own = torrent.own.or(options.port.map(|port| SocketAddrV4::new(options.address, port)));
+    config.near_prefix = torrent.near_prefix;
     config.master.clone_from(&torrent.masters);
     if let Some(max_peers) = torrent.max_peers {
         config.max_peers = max_peers;

@@ -16,8 +16,8 @@ impl Ring {
     /// None: there are so many nodes that the way round is longer than what variety costs, or the way round would lead
     /// again and again over links that are to be spared.
     pub(crate) fn new(peers: &Peers, own: PeerId) -> Option<Ring> {
-        let ours = || peers.values().filter(|p| p.control.is_some());
-        let fits = ours().filter(|p| !p.is_complete()).count() < RING_MAX && ours().all(|p| !p.is_far);
+        let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
+        let fits = nodes().count() < RING_MAX && nodes().all(|p| !p.is_far);
         fits.then_some(Ring { own })
     }
 

@@ -126,6 +126,7 @@ impl Seed {
             peers: Vec::new(),
             trackers: foreign.trackers.clone(),
             own: None,
+            near_prefix: 0,
             max_peers: Some(MAX_PEERS),
         };
         let id = seed.driver.add(torrent)?;

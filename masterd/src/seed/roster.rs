@@ -133,6 +133,7 @@ fn seat(driver: &mut Driver, config: &TorrentConfig, old: Option<Entry>, tracker
         peers: Vec::new(),
         trackers: trackers.to_vec(),
         own: None,
+        near_prefix: 0,
         max_peers: Some(MAX_PEERS),
     };
     match driver.add(torrent) {

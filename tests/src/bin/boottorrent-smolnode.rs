@@ -155,6 +155,7 @@ impl Node {
             peers: vec![],
             trackers: wish.trackers.clone(),
             own: None,
+            near_prefix: 0,
             max_peers: None,
         };
         let driver = Driver::new(Time(0), Ethernet::new(link, place), options, torrent);

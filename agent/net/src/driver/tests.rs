@@ -59,6 +59,7 @@ fn torrent(content: Content, have: Have) -> Torrent {
         peers: vec![],
         trackers: vec![],
         own: None,
+        near_prefix: 0,
         max_peers: Some(1000),
     }
 }

@@ -69,6 +69,7 @@ fn torrent(image: &Image, path: &Path, have: Have) -> Torrent {
         peers: vec![],
         trackers: vec![],
         own: None,
+        near_prefix: 0,
         max_peers: None,
     }
 }

@@ -188,6 +188,7 @@ impl<'a> Room<'a> {
             peers,
             trackers: vec![],
             own: None,
+            near_prefix: 0,
             max_peers: (n == 0).then_some(self.case.nodes + 1),
         };
         let place = Place { mac: Mac(place), address: *own.ip(), prefix_length: 24, router: None };

@@ -102,6 +102,7 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
         info_hash: image.info_hash,
         mac: lease.card.mac,
         address: lease.address,
+        prefix: lease.prefix,
         master,
         tracker_port: catalog.tracker_port,
         seed_port: catalog.seed_port,
