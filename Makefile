@@ -27,7 +27,7 @@ build: cargo agent
 agent: cargo
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build $(CARGO_FLAGS) --profile node --target $(TARGET) -p boottorrent-agent
 
-test: lint unit integration
+test: lint unit fuzz-short integration
 
 lint: packages cargo
 	$(CARGO) fmt --all --check
