@@ -49,8 +49,9 @@ pub(crate) const OFFER_KEPT: Duration = Duration::from_millis(300);
 pub(crate) const OFFER_AGAIN: Duration = Duration::from_secs(1);
 /// Who passed an offer, and did not say that it is ready, gets another one after this.
 pub(crate) const FULL_KEPT: Duration = Duration::from_millis(50);
-/// Nodes that pass pieces round a ring: above, the way round is longer than what variety costs.
-pub(crate) const RING_MAX: usize = 50;
+/// Others from which on no ring is made: the way round would be longer than what variety costs. Below the links that a node
+/// has in the tracker's graph, since a ring of those that it happens to be linked to is none.
+pub(crate) const RING_MAX: usize = 33;
 /// A piece that a node did not want, since it gets it elsewhere, is not offered to it again before this.
 pub(crate) const DECLINED_KEPT: Duration = Duration::from_secs(1);
 /// Who is next in the ring is waited for so long, be it busy or level with us, before the one behind it is offered more.
@@ -145,6 +146,7 @@ const _: () = {
     assert!(TARGET_PEERS < MAX_PEERS);
     assert!(GRAPH_HALF < GRAPH_FLOOR && GRAPH_FLOOR < GRAPH_MESH && GRAPH_MESH < GRAPH_MOST);
     assert!(GRAPH_MOST + GRAPH_BRIDGES <= MAX_PEERS as usize, "what the tracker links, a node must accept");
+    assert!(RING_MAX < GRAPH_FLOOR, "who is in a ring must know all of it");
     assert!(KEEP_ALIVE.as_secs() * 2 < IDLE.as_secs());
     assert!(CHORES_BUSY.as_millis() * 2 <= LATE.as_millis());
     assert!(LATE.as_millis() < SNUB_FIRST.as_millis() && SNUB_FIRST.as_millis() < SNUB.as_millis());
