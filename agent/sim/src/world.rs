@@ -220,8 +220,7 @@ impl<'p> World<'p> {
 
     fn start(&mut self, n: usize) {
         let have = if n == 0 || self.nodes[n].is_false { Have::All } else { Have::None };
-        let [_, _, a, b, c, d, e, f] = (n as u64 + 1).to_be_bytes();
-        let peer_id = PeerId::for_node(boottorrent_swarm::Mac([a, b, c, d, e, f]));
+        let peer_id = peer_id(n);
         let seed = self.rng.next_u64();
         let mut config = Config::new(InfoHash([1; 20]), peer_id, self.geometry, have, seed);
         config.listen_port = Some(PORT);
@@ -373,8 +372,7 @@ impl<'p> World<'p> {
             self.input(n, Input::Connected { conn, peer, outgoing: false });
             self.input(n, Input::Room { conn, bytes: SEND_BUFFER });
         }
-        let [_, _, a, b, c, d, e, f] = (from as u64 + 1).to_be_bytes();
-        let peer_id = PeerId::for_node(boottorrent_swarm::Mac([a, b, c, d, e, f]));
+        let peer_id = peer_id(from);
         self.log([1, n as u64, from as u64]);
         self.input(n, Input::Handshake { conn, handshake: Handshake::new(InfoHash([1; 20]), peer_id) });
     }
@@ -472,4 +470,11 @@ impl<'p> World<'p> {
         self.report.in_order = f64::from(ascending) / f64::from(pairs.max(1));
         self.report
     }
+}
+
+/// In no order: who is late or gone must not be at one end of anything (Fibonacci hashing; odd, so no two are the same).
+fn peer_id(n: usize) -> PeerId {
+    let mixed = (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4b) & 0xffff_ffff_ffff;
+    let [_, _, a, b, c, d, e, f] = mixed.to_be_bytes();
+    PeerId::for_node(boottorrent_swarm::Mac([a, b, c, d, e, f]))
 }

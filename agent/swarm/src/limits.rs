@@ -52,6 +52,8 @@ pub(crate) const FULL_KEPT: Duration = Duration::from_millis(50);
 /// Others from which on no ring is made: the way round would be longer than what variety costs. Below the links that a node
 /// has in the tracker's graph, since a ring of those that it happens to be linked to is none.
 pub(crate) const RING_MAX: usize = 33;
+/// Pieces by which a node is behind the one that feeds it before it counts as a late one: some turns and a hiccup.
+pub(crate) const RING_LAG: u32 = 8;
 /// A piece that a node did not want, since it gets it elsewhere, is not offered to it again before this.
 pub(crate) const DECLINED_KEPT: Duration = Duration::from_secs(1);
 /// Who is next in the ring is waited for so long, be it busy or level with us, before the one behind it is offered more.

@@ -8,8 +8,8 @@ use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::limits::{
-    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_PATIENCE, SOCKET_LEAD,
-    UPLOAD_LEAD, UPLOAD_LEAD_MIN, UPLOAD_STALL,
+    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_LAG, RING_PATIENCE,
+    SOCKET_LEAD, UPLOAD_LEAD, UPLOAD_LEAD_MIN, UPLOAD_STALL,
 };
 use crate::metainfo::{Block, Geometry, Piece};
 use crate::meter::Meter;
@@ -392,6 +392,12 @@ impl Uploads {
         let has = |p: &Piece| peer.have.has(*p);
         let start = start + self.order.iter().skip(start).take_while(|p| has(p)).count();
         self.mark = Some((conn, start));
+        // Who is far behind gets the newest first, since those behind it wait for these; the rest comes from everybody.
+        let lag = sender.pieces.have().count().saturating_sub(peer.have.count());
+        if lag > RING_LAG {
+            let whole = |p: &Piece| sender.pieces.have().has(*p) && is_free(*p, &self.active);
+            return self.order.iter().skip(start).rev().copied().find(whole);
+        }
         let mut free = self.order.iter().skip(start).copied().filter(|p| is_free(*p, &self.active));
         let begun = |p: &Piece| sender.pieces.get(*p).is_some_and(|o| o.stored() > 0);
         let whole = free.clone().find(|p| sender.pieces.have().has(*p));

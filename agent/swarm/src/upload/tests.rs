@@ -1,6 +1,6 @@
 use super::*;
 use crate::bitfield::Bitfield;
-use crate::limits::{DECLINED_KEPT, RING_MAX, RING_PATIENCE};
+use crate::limits::{DECLINED_KEPT, RING_LAG, RING_MAX, RING_PATIENCE};
 use crate::metainfo::BLOCK;
 use crate::peers::Peer;
 use crate::pieces::Who;
@@ -179,6 +179,14 @@ fn pieces_go_on_in_the_order_in_which_they_came() {
     uploads.passed(0);
     let later = Time(0) + DECLINED_KEPT;
     assert_eq!(turn(&mut uploads, later, &mut peers, &pieces), Turn::Offer(0, named(1)));
+}
+
+#[test]
+fn who_is_far_behind_gets_the_newest_first() {
+    for (pieces, first) in [(RING_LAG, 0), (RING_LAG + 1, RING_LAG)] {
+        let (mut uploads, pieces, mut peers) = relay(pieces, &[9]);
+        assert_eq!(turn(&mut uploads, Time(0), &mut peers, &pieces), Turn::Offer(0, named(first)));
+    }
 }
 
 #[test]
