@@ -223,9 +223,12 @@ impl Peer {
         self.declined.push((piece, now));
     }
 
-    /// It has been owing blocks for longer than this.
+    /// It has been owing blocks for longer than this. What it does not have itself yet it may owe for longer: who feeds it
+    /// is the one that stands still.
     pub(crate) fn owes_for(&self, now: Time, wait: Duration) -> bool {
-        !self.choking && self.live > 0 && now.since(self.progress) >= wait
+        let has = || self.requests.iter().any(|r| r.live && self.have.has(r.block.piece));
+        let quiet = now.since(self.progress);
+        !self.choking && self.live > 0 && quiet >= wait && (quiet >= SNUB || has())
     }
 
     /// Requests that may be sent now.

@@ -75,6 +75,10 @@ impl Swarm {
         if !peer.have.set(piece) {
             return Ok(());
         }
+        if peer.requests.iter().any(|r| r.live && r.block.piece == piece) {
+            // It can send what it promised from now on.
+            peer.progress = self.now;
+        }
         if peer.control.is_none() {
             // It need not be told of a piece that it has.
             peer.haves.retain(|p| *p != piece);

@@ -131,7 +131,12 @@ impl Swarm {
         }
         let capacity = self.capacity();
         if self.feeder() == Some(conn) {
-            return peer.live <= capacity.max(2 * self.config.geometry.piece_length().div_ceil(BLOCK));
+            let blocks = |here: bool| {
+                let owed = peer.requests.iter().filter(|r| r.live && peer.have.has(r.block.piece) == here);
+                u32::try_from(owed.count()).unwrap_or(u32::MAX)
+            };
+            let piece = self.config.geometry.piece_length().div_ceil(BLOCK);
+            return blocks(true) <= capacity.max(2 * piece) && blocks(false) <= 3 * piece;
         }
         // A source's turn is the dearest, since all that is new comes from there: it is taken beside another's.
         let piece = self.config.geometry.piece_length().div_ceil(BLOCK);
