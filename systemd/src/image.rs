@@ -310,11 +310,12 @@ fn is_ordered(files: &[(&str, bool)]) -> bool {
     ordered && kernel_apart && files.iter().all(|(name, _)| !name.starts_with('.'))
 }
 
+/// About two thousand pieces: each node adds the time of one to the way round a small room.
 fn piece_length(total: u64) -> u32 {
     const MIB: u64 = 1 << 20;
     let usual = match total {
-        0..0x1000_0000 => MIB / 4,
-        0x1000_0000..0x4000_0000 => MIB / 2,
+        0..0x2000_0001 => MIB / 4,
+        0x2000_0001..0x8000_0000 => MIB / 2,
         _ => MIB,
     };
     let length = usual.max(total.div_ceil(MAX_PIECES).next_power_of_two()).min(MAX_PIECE_LENGTH.into());
@@ -373,9 +374,10 @@ mod tests {
     fn pieces_grow_with_the_image() {
         let kib = |total| piece_length(total) >> 10;
         assert_eq!(kib(1), 256);
-        assert_eq!(kib((256 << 20) - 1), 256);
-        assert_eq!(kib(256 << 20), 512);
-        assert_eq!(kib(1 << 30), 1024);
+        assert_eq!(kib(512 << 20), 256);
+        assert_eq!(kib((512 << 20) + 1), 512);
+        assert_eq!(kib((2 << 30) - 1), 512);
+        assert_eq!(kib(2 << 30), 1024);
         assert_eq!(kib(16 << 30), 1024);
         assert_eq!(kib((16 << 30) + 1), 2048);
         assert_eq!(kib(100 << 30), 8192);
