@@ -62,6 +62,14 @@ impl Inbound {
         &self.partial
     }
 
+    /// Bytes of the current block that have not come yet: nothing else can come before them.
+    pub(crate) fn missing(&self) -> u32 {
+        match &self.intake {
+            Intake::Frames => 0,
+            Intake::Payload { block, done, .. } => block.length - done,
+        }
+    }
+
     /// The caller has it now.
     pub(crate) fn drop_partial(&mut self) {
         self.partial.clear();

@@ -5,16 +5,22 @@ use nix::libc;
 #[cfg(feature = "smoltcp")]
 pub(crate) use packets::{finish_frames, keep_segments_apart, packet_socket};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Bytes that the kernel may hold unsent before the socket stops being writable: what is queued can't be reconsidered.
-pub(crate) fn set_notsent_lowat(socket: impl AsFd, bytes: u32) -> io::Result<()> {
+pub(crate) fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
+/// Bytes that must have come before the socket counts as readable; its end and its errors count at once.
+pub(crate) fn set_rcvlowat(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_RCVLOWAT, bytes)
+}
+
+fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: u32) -> io::Result<()> {
     let length = size_of::<u32>() as libc::socklen_t;
-    let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: value and length describe the same live u32.
-    let r = unsafe {
-        libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, (&raw const bytes).cast(), length)
-    };
+    // SAFETY: value and length describe the same live u32, which the option takes for an int of its size.
+    let r = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
     if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -110,14 +116,16 @@ mod packets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
-    fn a_socket_takes_the_mark_and_a_file_does_not() {
+    fn a_socket_takes_the_marks_and_a_file_does_not() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        set_notsent_lowat(&socket, 65_536).unwrap();
-        assert_eq!(
-            set_notsent_lowat(tempfile::tempfile().unwrap(), 1).unwrap_err().raw_os_error(),
-            Some(libc::ENOTSOCK)
-        );
+        let file = tempfile::tempfile().unwrap();
+        let marks: [fn(BorrowedFd<'_>, u32) -> io::Result<()>; 2] = [set_notsent_lowat, set_rcvlowat];
+        for set in marks {
+            set(socket.as_fd(), 65_536).unwrap();
+            assert_eq!(set(file.as_fd(), 1).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One TCP link on a kernel socket. Decides how much is read and written at a time; never what it means.
 
-use super::limits::{READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN};
+use super::limits::{AWAITED_MAX, READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN};
 use super::pace::Pace;
 use crate::storage::SendError;
 use crate::stream::{Hangup, Inbound, Outbound};
@@ -41,6 +41,8 @@ pub(super) struct Link {
     inbound: Inbound,
     outbound: Outbound,
     pace: Pace,
+    /// Bytes that must have come before epoll says so.
+    awaited: u32,
 }
 
 impl Link {
@@ -48,7 +50,7 @@ impl Link {
         // Neither is needed for correctness, and a socket that dies here is seen by the first read.
         let _ = socket.set_nodelay(true);
         let pace = Pace::new();
-        let _ = crate::sys::set_notsent_lowat(&socket, pace.queue());
+        let _ = crate::sys::set_notsent_lowat(socket.as_fd(), pace.queue());
         Link {
             conn,
             peer,
@@ -62,6 +64,7 @@ impl Link {
             inbound: Inbound::new(conn),
             outbound: Outbound::default(),
             pace,
+            awaited: 1,
         }
     }
 
@@ -113,15 +116,25 @@ impl Link {
     ) -> Result<(), Hangup> {
         let mut turn = 0;
         while turn < READ_TURN {
-            let Some(length) = self.fill(scratch)? else { return Ok(()) };
+            let Some(length) = self.fill(scratch)? else { break };
             self.inbound.frames(now, swarm, content, &scratch[..length])?;
             if length < READ_BUFFER {
                 // The socket is drained: the question "is there more?" would cost a call and mostly answer no.
-                return Ok(());
+                break;
             }
             turn += length;
         }
+        self.await_block();
         Ok(())
+    }
+
+    /// Nobody has to wake up for each packet of a block: nothing else can come before its end.
+    fn await_block(&mut self) {
+        let awaited = self.inbound.missing().clamp(1, AWAITED_MAX);
+        if std::mem::replace(&mut self.awaited, awaited) != awaited {
+            // Refused, it costs wake-ups.
+            let _ = crate::sys::set_rcvlowat(self.socket.as_fd(), awaited);
+        }
     }
 
     /// Queues bytes of the protocol.
@@ -170,7 +183,7 @@ impl Link {
             }
         }
         if self.pace.sent(now, total) {
-            let _ = crate::sys::set_notsent_lowat(&self.socket, self.pace.queue());
+            let _ = crate::sys::set_notsent_lowat(self.socket.as_fd(), self.pace.queue());
         }
         Ok(total)
     }

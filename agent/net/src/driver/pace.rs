@@ -50,7 +50,7 @@ mod tests {
             pace.sent(at, bytes);
             pace.queue()
         };
-        let (slow, fast) = (125_000, 12_500_000);
+        let (slow, fast) = (12_500, 1_250_000);
         assert_eq!(run(slow), LINK_QUEUE_MIN);
         assert_eq!(run(fast), LINK_QUEUE_MAX);
         assert_eq!(run(slow), LINK_QUEUE_MIN);
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_steady_link_changes_nothing() {
         let mut pace = Pace::new();
-        assert!(!pace.sent(Time(0) + LINK_RATE_WINDOW, 125_000));
-        assert!(!pace.sent(Time(0) + 2 * LINK_RATE_WINDOW, 130_000));
+        assert!(!pace.sent(Time(0) + LINK_RATE_WINDOW, 12_500));
+        assert!(!pace.sent(Time(0) + 2 * LINK_RATE_WINDOW, 13_000));
     }
 }
