@@ -223,7 +223,7 @@ impl Driver {
         }
         let mut swarm = Swarm::new(now, config);
         if !torrent.peers.is_empty() {
-            swarm.handle(now, Input::Peers { peers: &torrent.peers, interval_s: 0 });
+            swarm.handle(now, Input::Peers { peers: &torrent.peers });
         }
         let trackers = Trackers::new(&torrent.trackers, random);
         let seat = Seat {
@@ -269,7 +269,7 @@ impl Driver {
     pub fn tell_peers(&mut self, torrent: TorrentId, peers: &[SocketAddrV4]) {
         let now = self.clock.now();
         if let Some(seat) = self.seats.get_mut(&torrent.0) {
-            seat.swarm.handle(now, Input::Peers { peers, interval_s: 0 });
+            seat.swarm.handle(now, Input::Peers { peers });
         }
         self.perform(torrent.0, now);
     }

@@ -216,7 +216,7 @@ impl<D: phy::Device> Driver<D> {
 
     /// More peers, from wherever the owner knows them.
     pub fn tell_peers(&mut self, now: Time, peers: &[SocketAddrV4]) {
-        self.swarm.handle(now, Input::Peers { peers, interval_s: 0 });
+        self.swarm.handle(now, Input::Peers { peers });
         self.perform(now);
     }
 
@@ -359,7 +359,7 @@ fn swarm(now: Time, options: &Options, torrent: &Torrent, seed: u64) -> Swarm {
     }
     let mut swarm = Swarm::new(now, config);
     if !torrent.peers.is_empty() {
-        swarm.handle(now, Input::Peers { peers: &torrent.peers, interval_s: 0 });
+        swarm.handle(now, Input::Peers { peers: &torrent.peers });
     }
     swarm
 }

@@ -54,9 +54,9 @@ impl Trackers {
             while let Some(step) = tracker.client.poll(now) {
                 match step {
                     Step::Send(datagram) => send(tracker.address, &datagram),
-                    Step::Done(Outcome::Peers { interval_s, peers, .. }) => {
+                    Step::Done(Outcome::Peers { interval_s, leechers, peers, .. }) => {
                         self.trouble = None;
-                        swarm.handle(now, Input::Peers { peers: &peers, interval_s });
+                        swarm.handle(now, Input::Tracked { peers: &peers, interval_s, leechers });
                     }
                     Step::Done(Outcome::Refused(words)) => {
                         let words: String = String::from_utf8_lossy(&words)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const USAGE: &str = "boottorrent-sim [--nodes N] [--size MiB] [--piece KiB] [--rate Mbit/s] [--master-rate Mbit/s] \
 [--seed N] [--runs N] [--spread ms] [--rack NODES --uplink Mbit/s] [--near BITS] [--late N --delay ms] \
-[--cut N | --reset N] [--idle] | --table | --large | wire ...";
+[--cut N | --reset N] [--strangers N] [--idle] | --table | --large | wire ...";
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -65,6 +65,7 @@ fn arguments() -> Result<Asked, lexopt::Error> {
             Long("delay") => plan.late.1 = Duration::from_millis(parser.value()?.parse()?),
             Long("cut") => lost = Some((parser.value()?.parse()?, FaultKind::PowerCut)),
             Long("reset") => lost = Some((parser.value()?.parse()?, FaultKind::Exit)),
+            Long("strangers") => plan.strangers = parser.value()?.parse()?,
             Long("near") => plan.near_prefix = Some(parser.value()?.parse()?),
             Long("idle") => plan.samples = true,
             Long("runs") => runs = parser.value()?.parse()?,

@@ -58,6 +58,8 @@ pub struct Plan {
     /// Bits that the addresses of nodes near each other have in common, if that is not what the network is like.
     pub near_prefix: Option<u8>,
     pub faults: Vec<Fault>,
+    /// So many nodes and the one behind each, in the order of peer ids, cannot reach each other.
+    pub strangers: u32,
     /// The master ends for good as soon as the nodes together hold one copy.
     pub master_leaves: bool,
     /// The last so many nodes say that they have everything, and send false bytes.
@@ -86,6 +88,7 @@ impl Plan {
             racks: None,
             near_prefix: None,
             faults: Vec::new(),
+            strangers: 0,
             master_leaves: false,
             false_senders: 0,
             samples: false,

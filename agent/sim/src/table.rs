@@ -24,6 +24,8 @@ fn small() -> Vec<(String, Plan)> {
     all.push(("16, 2 of them at 20 Mbit/s".into(), Plan { slow: (2, 20 * MBIT), ..plan(16) }));
     let racks = Some(Racks { nodes: 8, uplink: 100 * MBIT });
     all.push(("4 racks of 8, uplinks like one node's".into(), Plan { racks, ..plan(32) }));
+    let large = Plan { late: (4, Duration::from_secs(2)), total: 256 * MIB, ..plan(20) };
+    all.push(("256 MiB: 20, 4 cut off, 4 2 s late".into(), large.lose(4, FaultKind::PowerCut)));
     all
 }
 

@@ -79,6 +79,16 @@ fn lost_peers_do_not_stop_the_others() {
 }
 
 #[test]
+fn who_cannot_reach_its_feeder_is_fed_by_another() {
+    for seed in 1..3 {
+        let plan = Plan { strangers: 1, ..Plan::new(20, 64 << 20, 256 << 10, MBIT_100, seed) };
+        let report = run(&plan);
+        let over = over_bound(&plan, &report);
+        assert!(over < 1.25 && report.master_copies < 1.1, "seed {seed}: {over} {report:?}");
+    }
+}
+
+#[test]
 fn nodes_finish_without_the_master_once_they_hold_a_copy() {
     for seed in 1..4 {
         let plan = Plan { master_leaves: true, limit: Duration::from_secs(30), ..plan(6, seed) };

@@ -62,6 +62,8 @@ pub(crate) struct World<'p> {
     /// What the node that is being asked says, by link.
     outbox: Vec<(Conn, Vec<OwnedMessage>)>,
     addresses: Addresses,
+    /// Who cannot reach whom, both ways.
+    strangers: BTreeSet<(usize, usize)>,
     tracker: Graph,
     /// Pieces that some node has verified.
     spread: BTreeSet<Piece>,
@@ -84,6 +86,7 @@ impl<'p> World<'p> {
             admitted: Vec::new(),
             outbox: Vec::new(),
             addresses: Addresses::new(plan),
+            strangers: strangers(plan),
             tracker: Graph::new(plan.seed),
             spread: BTreeSet::new(),
             report: Report::default(),
@@ -352,8 +355,8 @@ impl<'p> World<'p> {
 
     fn dial(&mut self, n: usize, to: usize) {
         let up = self.nodes.get(to).is_some_and(|t| t.swarm.is_some());
-        let alive = self.nodes.get(to).is_some_and(|t| t.alive);
-        if !up {
+        let alive = self.nodes.get(to).is_some_and(|t| t.alive) && !self.strangers.contains(&(n, to));
+        if !up || !alive {
             let wait = if alive { self.plan.latency * 2 } else { DIAL_TIMEOUT };
             return self.agenda.at(self.now + wait, Event::Refused(n, to));
         }
@@ -438,7 +441,9 @@ impl<'p> World<'p> {
         let peers = self.tracker.row(who).to_vec();
         let (usual, short) = TRACKER_INTERVALS_S;
         let interval_s = if self.tracker.is_short(who) { short } else { usual };
-        self.input(n, Input::Peers { peers: &peers, interval_s });
+        let leeches = |n: &Node| n.alive && n.swarm.as_ref().is_some_and(|s| !s.is_complete());
+        let leechers = self.nodes.iter().filter(|n| leeches(n)).count() as u32;
+        self.input(n, Input::Tracked { peers: &peers, interval_s, leechers });
     }
 
     fn finish(mut self) -> Report {
@@ -470,6 +475,15 @@ impl<'p> World<'p> {
         self.report.in_order = f64::from(ascending) / f64::from(pairs.max(1));
         self.report
     }
+}
+
+/// Nodes and those behind them in the ring, evenly spread; never the master.
+fn strangers(plan: &Plan) -> BTreeSet<(usize, usize)> {
+    let mut all: Vec<usize> = (1..=plan.nodes as usize).collect();
+    all.sort_by_key(|n| peer_id(*n));
+    let step = all.len() / (plan.strangers as usize).max(1);
+    let pairs = all.windows(2).step_by(step.max(1)).take(plan.strangers as usize);
+    pairs.flat_map(|pair| [(pair[0], pair[1]), (pair[1], pair[0])]).collect()
 }
 
 /// In no order: who is late or gone must not be at one end of anything (Fibonacci hashing; odd, so no two are the same).

@@ -96,6 +96,8 @@ pub(crate) struct Peer {
     pub(crate) room: i64,
     /// HAVEs that wait for company.
     pub(crate) haves: Vec<Piece>,
+    /// And so long.
+    pub(crate) haves_until: Option<Time>,
     pub(crate) last_in: Time,
     pub(crate) last_out: Time,
 
@@ -146,6 +148,7 @@ impl Peer {
             queue: Queue::default(),
             room: 0,
             haves: Vec::new(),
+            haves_until: None,
             last_in: now,
             last_out: now,
             bytes_in: 0,

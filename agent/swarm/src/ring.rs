@@ -14,10 +14,12 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// None: there are so many nodes that the way round is longer than what variety costs, or the way round would lead
-    /// again and again over links that are to be spared.
-    pub(crate) fn new(peers: &Peers, own: PeerId) -> Option<Ring> {
+    /// again and again over links that are to be spared. `crowd`: how many there are by the tracker's count, since of a
+    /// large room a newcomer knows some only.
+    pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
         let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
-        let fits = nodes().count() < RING_MAX && nodes().all(|p| !p.is_far);
+        let few = nodes().count().max(crowd as usize) < RING_MAX;
+        let fits = few && nodes().all(|p| !p.is_far);
         fits.then_some(Ring { own })
     }
 
@@ -26,9 +28,17 @@ impl Ring {
         (peer.peer_id < Some(self.own), peer.peer_id)
     }
 
-    /// Who feeds us: the nearest before us, a source or not, of whom anything is to be expected.
-    pub(crate) fn before(&self, peers: &Peers) -> Option<Conn> {
-        let ours = peers.iter().filter(|(_, p)| p.control.is_some() && !p.snubbed && !p.is_late);
+    /// Who is fed by us.
+    pub(crate) fn next(&self, peers: &Peers) -> Option<Conn> {
+        let nodes = peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
+        nodes.min_by_key(|(_, p)| self.behind(p)).map(|(c, _)| *c)
+    }
+
+    /// Who feeds us: the nearest before us, a source or not, of whom anything is to be expected, and that has so many
+    /// pieces: who lacks what we have cannot be the one that feeds us.
+    pub(crate) fn before(&self, peers: &Peers, pieces: u32) -> Option<Conn> {
+        let able = |p: &Peer| p.control.is_some() && !p.snubbed && !p.is_late && p.have.count() >= pieces;
+        let ours = peers.iter().filter(|(_, p)| able(p));
         ours.max_by_key(|(_, p)| (p.peer_id < Some(self.own), p.peer_id)).map(|(c, _)| *c)
     }
 }
@@ -56,9 +66,9 @@ mod tests {
         let ids = [9, 2, 7, 4, 200];
         let fed_by = |own: u8| {
             let others = peers(ids.into_iter().filter(|id| *id != own));
-            let ring = Ring::new(&others, PeerId([own; 20])).unwrap();
-            let behind = others.values().min_by_key(|p| ring.behind(p)).unwrap().peer_id.unwrap();
-            let before = others[&ring.before(&others).unwrap()].peer_id.unwrap();
+            let ring = Ring::new(&others, PeerId([own; 20]), 0).unwrap();
+            let behind = others[&ring.next(&others).unwrap()].peer_id.unwrap();
+            let before = others[&ring.before(&others, 0).unwrap()].peer_id.unwrap();
             (behind.0[0], before.0[0])
         };
         assert_eq!(ids.map(fed_by), [(200, 7), (4, 200), (9, 4), (7, 2), (2, 9)]);
@@ -66,9 +76,10 @@ mod tests {
 
     #[test]
     fn a_crowd_or_a_far_node_makes_no_ring() {
-        let ring = |peers: &Peers| Ring::new(peers, PeerId([0; 20])).is_some();
+        let ring = |peers: &Peers| Ring::new(peers, PeerId([0; 20]), 0).is_some();
         let mut few = peers(1..RING_MAX as u8);
         assert!(ring(&few));
+        assert!(Ring::new(&few, PeerId([0; 20]), RING_MAX as u32).is_none(), "there are more than we know");
         assert!(!ring(&peers(1..=RING_MAX as u8)));
         few.get_mut(&3).unwrap().is_far = true;
         assert!(!ring(&few));

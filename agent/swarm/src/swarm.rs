@@ -48,6 +48,8 @@ pub struct Swarm {
     stopped: bool,
     /// What comes in.
     inflow: Meter,
+    /// Who still downloads, as the tracker has counted them last.
+    crowd: u32,
     /// The last block that came, or the start.
     fed: Time,
     /// Links that found nothing to fetch may find something now.
@@ -91,6 +93,7 @@ impl Swarm {
             pieces_failed: 0,
             stopped: false,
             inflow: Meter::new(),
+            crowd: 0,
             fed: now,
             look_again: false,
             chores_at: now,
@@ -116,7 +119,8 @@ impl Swarm {
             Input::Room { conn, bytes } => self.room(conn, bytes),
             Input::Closed { conn } => self.closed(conn),
             Input::Verified { piece, ok } => self.verified(piece, ok),
-            Input::Peers { peers, interval_s } => self.told_peers(peers, interval_s),
+            Input::Tracked { peers, interval_s, leechers } => self.tracked(peers, interval_s, leechers),
+            Input::Peers { peers } => self.told_peers(peers),
             Input::AnnounceFailed => self.announce_failed(),
             Input::Local { peer } => self.told_local(peer),
             Input::Tick => {}

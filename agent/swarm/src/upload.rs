@@ -20,6 +20,7 @@ use crate::rng::Rng;
 use crate::swarm::Conn;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 pub(crate) use queue::Queue;
 
@@ -48,6 +49,8 @@ struct Active {
 pub(crate) struct Sender<'a> {
     pub(crate) id: PeerId,
     pub(crate) pieces: &'a Pieces,
+    /// Who still downloads, as far as anybody knows.
+    pub(crate) crowd: u32,
 }
 
 /// The turns of one torrent's uploads.
@@ -62,7 +65,7 @@ pub(crate) struct Uploads {
     given_to: Vec<Option<Conn>>,
     /// Pieces in the order in which they were begun here, or had from the beginning: so they go on in the ring.
     order: Vec<Piece>,
-    /// Who could not be offered anything in the ring, and since when.
+    /// Who could not be offered anything in the ring, or took nothing of it, and since when.
     held: BTreeMap<Conn, Time>,
     /// Who is next there, and how much of the order it has.
     mark: Option<(Conn, usize)>,
@@ -300,7 +303,7 @@ impl Uploads {
         rng: &mut Rng,
     ) -> Option<(Conn, Next)> {
         let waiting = self.waiting(peers, sender);
-        let ring = Ring::new(peers, sender.id);
+        let ring = Ring::new(peers, sender.id, sender.crowd);
         let offer = match &ring {
             Some(ring) => self.next_in_ring(now, peers, sender, ring, rng),
             None => self.poorest(now, peers, sender, rng),
@@ -344,7 +347,8 @@ impl Uploads {
         (open && turns().all(|a| a.piece.is_some())).then(|| turns().count())
     }
 
-    /// The one behind us while it takes what it is given, though it may need a moment; otherwise the one behind that.
+    /// The one behind us while it takes what it is given, though it may need a moment; otherwise the one behind that. The
+    /// last of the ring, whom nobody waits for, feeds whoever is far behind: the one before it may have no link to it.
     fn next_in_ring(
         &mut self,
         now: Time,
@@ -356,11 +360,20 @@ impl Uploads {
         let nodes = peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
         let mut nodes: Vec<(Conn, &Peer)> = nodes.map(|(c, p)| (*c, p)).collect();
         nodes.sort_unstable_by_key(|(_, p)| ring.behind(p));
+        let ours = sender.pieces.have().count();
+        let lag = |p: &Peer| ours.saturating_sub(p.have.count());
+        let is_last = !sender.pieces.is_complete() && nodes.first().is_some_and(|(_, p)| lag(p) == 0);
+        if is_last {
+            nodes.sort_by_key(|(_, p)| Reverse(Some(lag(p)).filter(|lag| *lag > RING_LAG)));
+        }
         for (conn, peer) in nodes {
             if let Some(turns) = self.able(now, conn, peer)
                 && let Some(piece) = self.pass_on(now, conn, peer, sender, rng)
             {
-                self.held.remove(&conn);
+                // Who has left an offer unanswered is offered more, but not waited for again.
+                if peer.mute.is_none() {
+                    self.held.remove(&conn);
+                }
                 return Some(((turns, peer.wealth(), conn), Some(piece)));
             }
             let since = *self.held.entry(conn).or_insert(now);

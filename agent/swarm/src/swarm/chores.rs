@@ -49,7 +49,7 @@ impl Swarm {
             self.wake_pickers();
         }
         if self.haves_at.is_some_and(|t| t <= self.now) {
-            self.flush_all_haves();
+            self.flush_due_haves();
         }
         if self.uploads_at.is_some_and(|t| t <= self.now) {
             self.serve();
@@ -103,14 +103,19 @@ impl Swarm {
         }
     }
 
-    pub(super) fn told_peers(&mut self, peers: &[SocketAddrV4], interval_s: u32) {
+    pub(super) fn tracked(&mut self, peers: &[SocketAddrV4], interval_s: u32, leechers: u32) {
         if interval_s > 0 {
             self.tracker.interval = Duration::from_secs(u64::from(interval_s)).min(ANNOUNCE_MAX);
-            self.tracker.next = self.now + self.tracker.interval;
-            self.tracker.busy = false;
-            self.tracker.failed = false;
-            self.tracker.silent_since = None;
         }
+        self.tracker.next = self.now + self.tracker.interval;
+        self.tracker.busy = false;
+        self.tracker.failed = false;
+        self.tracker.silent_since = None;
+        self.crowd = leechers;
+        self.told_peers(peers);
+    }
+
+    pub(super) fn told_peers(&mut self, peers: &[SocketAddrV4]) {
         for addr in peers.iter().filter(|a| Some(**a) != self.config.own && a.port() != 0) {
             self.book.learn(self.now, *addr, false);
         }

@@ -132,10 +132,16 @@ pub enum Input<'a> {
         piece: Piece,
         ok: bool,
     },
-    /// The tracker's answer, or peers from elsewhere (interval 0: keep the interval).
-    Peers {
+    /// The tracker's answer.
+    Tracked {
         peers: &'a [SocketAddrV4],
         interval_s: u32,
+        /// Who still downloads, as the tracker counts them.
+        leechers: u32,
+    },
+    /// Peers from elsewhere.
+    Peers {
+        peers: &'a [SocketAddrV4],
     },
     /// No tracker answers, or there is none.
     AnnounceFailed,

@@ -2,7 +2,7 @@
 //! downlink full, and little enough that pieces come one after the other; never who is offered one (upload.rs).
 
 use super::{Conn, Swarm};
-use crate::limits::{DOWNLOAD_LEAD, DOWNLOAD_LEAD_MIN, LATE, READY_TOLD};
+use crate::limits::{DOWNLOAD_LEAD, DOWNLOAD_LEAD_MIN, LATE, READY_TOLD, RING_LAG};
 use crate::metainfo::{BLOCK, Piece};
 use crate::peers::Peer;
 use crate::pieces::Take;
@@ -60,7 +60,7 @@ impl Swarm {
         if choice.is_some_and(|(piece, take)| self.accept(conn, piece, take)) {
             return;
         }
-        let from_ring = accepts && self.feeder() == Some(conn);
+        let from_ring = accepts && self.is_feeder(conn);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         (peer.passed, peer.refused) = (!from_ring, from_ring);
         self.tell(conn, Control::Pass);
@@ -91,9 +91,11 @@ impl Swarm {
         refused.into_iter().for_each(|conn| self.tell(conn, Control::Ready));
     }
 
-    /// Who feeds us in the ring.
-    fn feeder(&self) -> Option<Conn> {
-        Ring::new(&self.peers, self.config.peer_id)?.before(&self.peers)
+    /// It feeds us in the ring, be it in place of one that is far behind us.
+    fn is_feeder(&self, conn: Conn) -> bool {
+        let Some(ring) = Ring::new(&self.peers, self.config.peer_id, self.crowd) else { return false };
+        let least = self.pieces.have().count().saturating_sub(RING_LAG);
+        [0, least].into_iter().any(|least| ring.before(&self.peers, least) == Some(conn))
     }
 
     /// What is named, be it on its way to the peer still; or what suits of that which it has.
@@ -130,7 +132,7 @@ impl Swarm {
             return false;
         }
         let capacity = self.capacity();
-        if self.feeder() == Some(conn) {
+        if self.is_feeder(conn) {
             let blocks = |here: bool| {
                 let owed = peer.requests.iter().filter(|r| r.live && peer.have.has(r.block.piece) == here);
                 u32::try_from(owed.count()).unwrap_or(u32::MAX)

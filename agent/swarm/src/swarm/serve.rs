@@ -1,8 +1,10 @@
 //! Answers to peers: blocks, rejects and HAVEs. Decides that every request gets exactly one answer (BEP 6).
 
 use super::{Conn, Output, Swarm};
-use crate::limits::{HAVE_DELAY, QUEUE};
+use crate::limits::{HAVE_DELAY, QUEUE, RING_HAVE_DELAY, RING_LAG};
 use crate::metainfo::Piece;
+use crate::peers::Peer;
+use crate::ring::Ring;
 use crate::upload::{Sender, Turn};
 use crate::wire::{BlockClaim, Control, OwnedMessage, PIECE_HEADER};
 use alloc::vec::Vec;
@@ -46,7 +48,7 @@ impl Swarm {
     /// Hands out turns until links are full or the slots are taken.
     pub(super) fn serve(&mut self) {
         loop {
-            let sender = Sender { id: self.config.peer_id, pieces: &self.pieces };
+            let sender = Sender { id: self.config.peer_id, pieces: &self.pieces, crowd: self.crowd };
             match self.uploads.next(self.now, &mut self.peers, sender, &mut self.rng) {
                 Turn::Send(conn, block) => {
                     self.flush_haves(conn);
@@ -70,14 +72,23 @@ impl Swarm {
 
     /// A piece is ours: everybody who lacks it hears of it, soon.
     pub(super) fn spread(&mut self, piece: Piece) {
-        for peer in self.peers.values_mut().filter(|p| p.peer_id.is_some()) {
+        let ring = Ring::new(&self.peers, self.config.peer_id, self.crowd);
+        let next = ring.as_ref().and_then(|ring| ring.next(&self.peers));
+        let pieces = self.config.geometry.pieces();
+        for (conn, peer) in self.peers.iter_mut().filter(|(_, p)| p.peer_id.is_some()) {
             let lacks = !peer.have.has(piece);
             // Our own nodes serve the poorest first, so they hear of every piece, if it costs no packet.
             if lacks || peer.control.is_some() && !peer.is_complete() {
                 peer.haves.push(piece);
             }
             if lacks {
-                self.haves_at.get_or_insert(self.now + HAVE_DELAY);
+                // Who has just begun, or lacks a few only, takes them from anybody.
+                let needy = peer.have.count().min(pieces - peer.have.count()) <= RING_LAG;
+                let calm = ring.is_some() && peer.control.is_some() && next != Some(*conn) && !needy;
+                let until = self.now + if calm { RING_HAVE_DELAY } else { HAVE_DELAY };
+                let until = peer.haves_until.map_or(until, |t| t.min(until));
+                peer.haves_until = Some(until);
+                self.haves_at = Some(self.haves_at.map_or(until, |t| t.min(until)));
             }
         }
     }
@@ -85,21 +96,24 @@ impl Swarm {
     /// Sends what waits for this link, since something else goes there now.
     pub(super) fn flush_haves(&mut self, conn: Conn) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.haves_until = None;
         for piece in core::mem::take(&mut peer.haves) {
             self.send(conn, OwnedMessage::Have(piece.index()));
         }
     }
 
-    pub(super) fn flush_all_haves(&mut self) {
-        self.haves_at = None;
-        let waiting: Vec<Conn> =
-            self.peers.iter().filter(|(_, p)| !p.haves.is_empty()).map(|(c, _)| *c).collect();
-        waiting.into_iter().for_each(|conn| self.flush_haves(conn));
+    /// Sends those that have waited long enough.
+    pub(super) fn flush_due_haves(&mut self) {
+        let due = |p: &Peer| p.haves_until.is_some_and(|t| t <= self.now);
+        let due: Vec<Conn> = self.peers.iter().filter(|(_, p)| due(p)).map(|(c, _)| *c).collect();
+        due.into_iter().for_each(|conn| self.flush_haves(conn));
+        self.haves_at = self.peers.values().filter_map(|p| p.haves_until).min();
     }
 
     /// We are complete: BEP 21 tells those whom suppressed HAVEs have left in doubt.
     pub(super) fn tell_complete(&mut self) {
-        self.flush_all_haves();
+        let all: Vec<Conn> = self.peers.keys().copied().collect();
+        all.into_iter().for_each(|conn| self.flush_haves(conn));
         let links: Vec<Conn> = self.peers.iter().filter(|(_, p)| p.extended).map(|(c, _)| *c).collect();
         for conn in links {
             let hello = self.extended_handshake();

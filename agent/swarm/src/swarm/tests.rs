@@ -493,12 +493,12 @@ fn without_a_tracker_the_local_network_is_asked_once_a_minute() {
     assert_eq!(said(&b.wait(900)), 0, "the tracker has its second");
     assert_eq!((said(&b.wait(300)), said(&b.wait(58_000)), said(&b.wait(2_000))), (1, 0, 1));
     // An answer ends it; a later failure asks at once, if the minute is over.
-    b.input(Input::Peers { peers: &[], interval_s: 10 });
+    b.input(Input::Tracked { peers: &[], interval_s: 10, leechers: 1 });
     b.out();
     let asked: usize = (0..150)
         .map(|_| {
             let said = said(&b.wait(500));
-            b.input(Input::Peers { peers: &[], interval_s: 10 });
+            b.input(Input::Tracked { peers: &[], interval_s: 10, leechers: 1 });
             said
         })
         .sum();
@@ -524,7 +524,7 @@ fn forged_local_announces_leave_room_for_the_trackers() {
     }
     assert_eq!(b.swarm.progress().peers_known, 300);
     assert!(b.out().iter().filter(|o| matches!(o, Output::Dial { .. })).count() <= 50);
-    b.input(Input::Peers { peers: &[addr(1)], interval_s: 10 });
+    b.input(Input::Tracked { peers: &[addr(1)], interval_s: 10, leechers: 1 });
     assert_eq!(b.swarm.progress().peers_known, 301);
 }
 

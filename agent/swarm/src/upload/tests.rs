@@ -41,7 +41,7 @@ fn next(uploads: &mut Uploads, now: Time, peers: &mut Peers, have: &Bitfield) ->
 }
 
 fn turn(uploads: &mut Uploads, now: Time, peers: &mut Peers, pieces: &Pieces) -> Turn {
-    uploads.next(now, peers, Sender { id: PeerId([5; 20]), pieces }, &mut Rng::new(1))
+    uploads.next(now, peers, Sender { id: PeerId([5; 20]), pieces, crowd: 0 }, &mut Rng::new(1))
 }
 
 fn sent(uploads: &mut Uploads, now: Time, peers: &mut Peers) -> Vec<(Conn, u32)> {
@@ -124,7 +124,12 @@ fn a_source_offers_every_piece_once_before_any_twice() {
     let pieces = Pieces::new(geometry(), Bitfield::all(&geometry()));
     let (mut offered, mut now, mut rng) = (Vec::new(), Time(0), Rng::new(1));
     while offered.len() < 32 {
-        match uploads.next(now, &mut peers, Sender { id: PeerId([5; 20]), pieces: &pieces }, &mut rng) {
+        match uploads.next(
+            now,
+            &mut peers,
+            Sender { id: PeerId([5; 20]), pieces: &pieces, crowd: 0 },
+            &mut rng,
+        ) {
             Turn::Offer(conn, Some(piece)) => {
                 offered.push(piece.index());
                 uploads.asked(now, conn, piece);
@@ -231,6 +236,26 @@ fn only_who_says_nothing_at_all_is_mute() {
 }
 
 #[test]
+fn who_answers_nothing_is_offered_more_and_waited_for_once() {
+    let (mut uploads, pieces, mut peers) = relay(8, &[9, 10]);
+    let (mut unanswered, mut gaps, mut last) = (0, Vec::new(), Time(0));
+    for now in (0..4000).map(|ms| Time(0) + Duration::from_millis(ms)) {
+        match turn(&mut uploads, now, &mut peers, &pieces) {
+            Turn::Offer(0, _) => unanswered += 1,
+            Turn::Offer(_, _) => {
+                gaps.push(now.since(last));
+                last = now;
+                uploads.passed(1);
+            }
+            _ => {}
+        }
+    }
+    assert!(unanswered > 2, "{unanswered}");
+    let (first, others) = gaps.split_first().unwrap();
+    assert!(*first >= RING_PATIENCE && others.iter().all(|gap| *gap < RING_PATIENCE), "{gaps:?}");
+}
+
+#[test]
 fn many_nodes_serve_the_poorer_of_two() {
     let ids: Vec<u8> = (10..10 + RING_MAX as u8).collect();
     let mut peers = ours(&ids);
@@ -244,7 +269,7 @@ fn many_nodes_serve_the_poorer_of_two() {
     let mut offers = [0; RING_MAX];
     for seed in 0..400 {
         let pieces = Pieces::new(geometry(), Bitfield::none(&geometry()));
-        let sender = Sender { id: PeerId([5; 20]), pieces: &pieces };
+        let sender = Sender { id: PeerId([5; 20]), pieces: &pieces, crowd: 0 };
         let turn = uploads(4).next(Time(0), &mut peers, sender, &mut Rng::new(seed));
         let Turn::Offer(conn, None) = turn else { panic!("{turn:?}") };
         offers[conn as usize] += 1;
