@@ -7,11 +7,14 @@ use std::time::Duration;
 use boottorrent_fuzz::swarm::World;
 use boottorrent_fuzz::{Script, seeds};
 use boottorrent_swarm::swarm::Input;
-use boottorrent_swarm::wire::{BlockClaim, ExtHandshake, Message};
+use boottorrent_swarm::wire::{BlockClaim, Control, ExtHandshake, Message};
 use libfuzzer_sys::fuzz_target;
 
 /// Links of one script: more only make it slower.
 const MAX_LINKS: usize = 12;
+
+/// What the core takes control messages under, as the decoder hands them on.
+const EXT_CONTROL: u8 = 8;
 
 /// A range, mostly one that exists: wrong in one of its numbers now and then.
 fn claim(world: &World, script: &mut Script<'_>) -> Option<BlockClaim> {
@@ -34,7 +37,7 @@ fn claim(world: &World, script: &mut Script<'_>) -> Option<BlockClaim> {
 
 fn speak(world: &mut World, script: &mut Script<'_>) -> Option<()> {
     let conn = script.byte()?;
-    let kind = script.below(18)?;
+    let kind = script.below(20)?;
     let bits;
     let message = match kind {
         0 => Message::Choke,
@@ -58,10 +61,21 @@ fn speak(world: &mut World, script: &mut Script<'_>) -> Option<()> {
             reqq: Some(script.word()?.into()),
             port: Some(script.word()?),
             upload_only: Some(script.byte()? % 2 == 1),
-            control: None,
+            control: Some(script.byte()?).filter(|id| id % 4 != 0),
         }),
         15 => Message::DontHave(script.below(16)?.into()),
         16 => Message::Unknown(script.byte()?),
+        17 | 18 => {
+            let (which, piece) = (script.below(6)?, script.below(16)?.into());
+            let control = match which {
+                0 => Control::Offer(None),
+                1 | 2 => Control::Offer(Some(piece)),
+                3 => Control::Pass,
+                4 => Control::Ready,
+                _ => Control::Fetching(piece),
+            };
+            Message::Control { id: EXT_CONTROL, control }
+        }
         _ => Message::KeepAlive,
     };
     let conn = world.pick(conn)?;
@@ -135,7 +149,8 @@ fn step(world: &mut World, script: &mut Script<'_>) -> Option<()> {
             1 => world.tell(Input::AnnounceFailed),
             n => {
                 let peer = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, n % 8), 40_000 + u16::from(n % 8));
-                world.tell(Input::Peers { peers: &[peer], interval_s: u32::from(n) << (n % 24) });
+                let interval_s = u32::from(n) << (n % 24);
+                world.tell(Input::Tracked { peers: &[peer], interval_s, leechers: u32::from(n % 64) });
             }
         },
     }
@@ -149,6 +164,8 @@ fn talk() -> Vec<u8> {
         out.extend_from_slice(&[0, id, id, 1]);
         out.extend_from_slice(&[3, id - 1, 10, 3, id - 1, 1, 3, id - 1, 2]);
     }
+    // One of our own kind: it is offered pieces, and offers some.
+    out.extend_from_slice(&[3, 0, 14, 0, 9, 0, 9, 0, 8, 3, 0, 17, 1, 2, 3, 0, 17, 4, 0, 3, 0, 17, 5, 3]);
     for conn in [0, 1, 2, 0, 1, 2] {
         out.extend_from_slice(&[13, conn, 255, 255, 8, conn, conn, 1, 11, 3, conn, 6, 0, 0, 9, 14, 10]);
     }

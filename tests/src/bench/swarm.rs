@@ -14,6 +14,7 @@ mod baselines;
 pub mod row;
 mod report;
 mod goals;
+mod crowd;
 pub mod options;
 
 use crate::error::LabError;
@@ -54,6 +55,7 @@ pub fn measure(plan: &Plan) -> Result<(), LabError> {
                 println!("Memory with {} peers:\n", goals::MEMORY_PEERS);
                 println!("{}", report.table(|row| row.case == MEMORY));
             }
+            Part::Crowd => println!("{}", super::table(&crowd::measure(plan.calm)?)),
         }
     }
     let check = report.check();

@@ -4,11 +4,12 @@ use super::contestant::ALL;
 use super::race::Case;
 
 pub const HELP: &str = "\
-boottorrent-bench swarm [race|raw|memory] ... [--quick] [--nodes N,N] [--mib N,N] [--mbit N] [--contestant NAME,NAME]
+boottorrent-bench swarm [race|raw|memory|crowd] ... [--quick] [--nodes N,N] [--mib N,N] [--mbit N] [--contestant NAME,NAME]
                         [--repeat N] [--anyhow]
 
 BootTorrent, plain HTTP, multicast and BitTorrent clients in one run, in network namespaces on shaped links (as root).
-race: N nodes at 100 Mbit/s (32 at 50); raw: one node, unlimited link, 1 GiB; memory: a node with 50 peers.
+race: N nodes at 100 Mbit/s (32 at 50); raw: one node, unlimited link, 1 GiB; memory: a node with 50 peers;
+crowd: a seed with 300.
 --quick: 64 MiB to 1, 4 and 8 nodes. --anyhow: neither waits for a calm machine nor repeats what was disturbed. The results are in out/bench-swarm.json too.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub enum Part {
     Race,
     Raw,
     Memory,
+    Crowd,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,7 @@ impl Plan {
                 Value(part) if part == "race" => plan.parts.push(Part::Race),
                 Value(part) if part == "raw" => plan.parts.push(Part::Raw),
                 Value(part) if part == "memory" => plan.parts.push(Part::Memory),
+                Value(part) if part == "crowd" => plan.parts.push(Part::Crowd),
                 Short('h') | Long("help") => return Ok(None),
                 other => return Err(other.unexpected()),
             }
@@ -72,7 +75,7 @@ impl Plan {
             return Err("--nodes, --mib, --mbit and --repeat are at least 1".into());
         }
         if plan.parts.is_empty() {
-            plan.parts = vec![Part::Race, Part::Raw, Part::Memory];
+            plan.parts = vec![Part::Race, Part::Raw, Part::Memory, Part::Crowd];
         }
         Ok(Some(plan))
     }
@@ -112,7 +115,7 @@ mod tests {
         assert_eq!(cases.len(), 12);
         assert_eq!(cases[0], Case { nodes: 1, mib: 256, mbit: Some(100) });
         assert_eq!(cases[11], Case { nodes: 32, mib: 64, mbit: Some(50) });
-        assert!(plan.takes("ours") && plan.parts.len() == 3);
+        assert!(plan.takes("ours") && plan.parts.len() == 4);
     }
 
     #[test]

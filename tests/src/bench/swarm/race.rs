@@ -96,6 +96,7 @@ impl Run {
 /// When a program fails, a copy is false, or the time is over.
 pub fn run_once(contestant: &dyn Contestant, case: &Case, calm: bool) -> Result<Run, LabError> {
     let lab = Lab::new()?;
+    let _neighbours = NeighbourTable::with_room_for(u32::from(case.nodes) + 1)?;
     let ram = Ram::new(&lab)?;
     let pieces = (u64::from(case.mib) << 20) / u64::from(case.piece_length());
     let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
@@ -129,12 +130,41 @@ pub fn run_once(contestant: &dyn Contestant, case: &Case, calm: bool) -> Result<
     Ok(run)
 }
 
+/// The kernel has one table of neighbours for all namespaces, usually of 1,024 entries. When 33 hosts know each other it
+/// is full, and some never reach each other: a room of real machines has a table each.
+struct NeighbourTable {
+    before: Option<String>,
+}
+
+impl NeighbourTable {
+    const LIMIT: &str = "/proc/sys/net/ipv4/neigh/default/gc_thresh3";
+
+    fn with_room_for(hosts: u32) -> Result<Self, LabError> {
+        let before = read_text(Path::new(Self::LIMIT));
+        let wanted = 2 * hosts * hosts;
+        if before.trim().parse::<u32>().is_ok_and(|limit| limit >= wanted) {
+            return Ok(Self { before: None });
+        }
+        std::fs::write(Self::LIMIT, wanted.to_string()).map_err(LabError::io("raise", Self::LIMIT))?;
+        Ok(Self { before: Some(before) })
+    }
+}
+
+impl Drop for NeighbourTable {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // Where it is refused, a larger table is left behind, which harms nobody.
+            let _ = std::fs::write(Self::LIMIT, before);
+        }
+    }
+}
+
 fn run_compare(data: &Path, copy: &Path) -> Result<(), LabError> {
     run(&["cmp", &data.to_string_lossy(), &copy.to_string_lossy()]).map(drop)
 }
 
 /// A host without IPv6 and with one congestion control for all, on a link of the case's speed.
-fn host(lab: &Lab, name: &str, address: &str, case: &Case) -> Result<Host, LabError> {
+pub(crate) fn host(lab: &Lab, name: &str, address: &str, case: &Case) -> Result<Host, LabError> {
     let host = lab.network.host(name, address)?;
     for setting in ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv4.tcp_congestion_control=reno"] {
         host.run(&["sysctl", "-q", "-w", setting])?;
