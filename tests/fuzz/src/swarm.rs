@@ -17,6 +17,8 @@ const MASTER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 6881)
 const OUTPUTS_AT_ONCE: usize = 20_000;
 /// The core's bound on a peer's queue (`reqq`).
 const QUEUE: u32 = 2000;
+/// What the core takes control messages under, and the decoder hands them on.
+pub const EXT_CONTROL: u8 = 8;
 
 /// What the driver knows of a link.
 #[derive(Debug)]
@@ -276,7 +278,13 @@ impl World {
 
     fn sent(&mut self, conn: Conn, message: &OwnedMessage) {
         let mut bytes = Vec::new();
-        message.emit(&mut bytes);
+        match message {
+            // It goes out under the id that its receiver has chosen; our decoder knows our own.
+            OwnedMessage::Control { control, .. } => {
+                OwnedMessage::Control { id: EXT_CONTROL, control: *control }.emit(&mut bytes);
+            }
+            message => message.emit(&mut bytes),
+        }
         let mut decoder = Decoder::new();
         decoder.set_geometry(&self.geometry);
         let hello = Handshake::new(HASH, US).emit();

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use boottorrent_fuzz::swarm::World;
+use boottorrent_fuzz::swarm::{EXT_CONTROL, World};
 use boottorrent_fuzz::{Script, seeds};
 use boottorrent_swarm::swarm::Input;
 use boottorrent_swarm::wire::{BlockClaim, Control, ExtHandshake, Message};
@@ -12,9 +12,6 @@ use libfuzzer_sys::fuzz_target;
 
 /// Links of one script: more only make it slower.
 const MAX_LINKS: usize = 12;
-
-/// What the core takes control messages under, as the decoder hands them on.
-const EXT_CONTROL: u8 = 8;
 
 /// A range, mostly one that exists: wrong in one of its numbers now and then.
 fn claim(world: &World, script: &mut Script<'_>) -> Option<BlockClaim> {

@@ -243,8 +243,9 @@ impl Swarm {
     pub(super) fn choose(&mut self, conn: Conn) -> Option<(Piece, Take)> {
         let peer = self.peers.get(&conn)?;
         let who = peer.who()?;
-        // A suspect goes first, since that proves it false; but only one that could send the piece now.
-        let able = |p: &Peer, piece| !p.choking && !p.snubbed && p.have.has(piece);
+        // A suspect goes first, since that proves it false; but only one that could be asked for the piece now: ours have to
+        // offer it, and a liar need not.
+        let able = |p: &Peer, piece| !p.choking && !p.snubbed && p.control.is_none() && p.have.has(piece);
         let may_solo = |piece, o: &OpenPiece| {
             let waits = |w: &Who| self.peers.values().any(|p| p.who().as_ref() == Some(w) && able(p, piece));
             o.let_go || o.suspects.contains(&who) || !o.suspects.iter().any(waits)
