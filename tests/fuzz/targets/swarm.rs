@@ -169,7 +169,15 @@ fn talk() -> Vec<u8> {
     out
 }
 
-fuzz_target!(init: seeds(&[talk(), vec![3, 1, 0, 9, 1, 0, 1, 1, 1, 3, 0, 2, 3, 0, 6, 0, 0, 9]]), |data: &[u8]| {
+/// Two that send false blocks of a piece, one of ours among them, and then offer nothing: it was kept from the honest one.
+const LIAR: [u8; 88] = [
+    3, 1, 0, 9, 0, 0, 1, 1, 1, 3, 0, 10, 3, 0, 1, 3, 0, 2, 0, 2, 63, 1, 10, 3,
+    1, 1, 3, 1, 11, 3, 2, 6, 0, 0, 9, 14, 10, 13, 0, 255, 255, 8, 0, 0, 1, 11, 3, 0,
+    6, 0, 0, 9, 14, 10, 13, 1, 255, 255, 185, 245, 254, 254, 244, 252, 254, 249, 255, 0, 9, 14, 10, 13,
+    2, 255, 255, 8, 2, 2, 1, 11, 3, 2, 6, 0, 0, 9, 14, 10,
+];
+
+fuzz_target!(init: seeds(&[talk(), LIAR.to_vec(), vec![3, 1, 0, 9, 1, 0, 1, 1, 1, 3, 0, 2, 3, 0, 6, 0, 0, 9]]), |data: &[u8]| {
     let mut script = Script::new(data);
     let head = || Some((script.byte()?, script.byte()?, script.word()?, script.byte()?));
     let Some((pieces, blocks, tail, have)) = { head }() else { return };
