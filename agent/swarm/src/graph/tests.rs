@@ -172,7 +172,7 @@ fn few_links_leave_a_rack() {
     for _ in 0..2 {
         for rack in (0..10).map(Rack) {
             let bridges = room.bridges(rack);
-            assert!((GRAPH_BRIDGES..=3 * GRAPH_BRIDGES).contains(&bridges), "{rack:?}: {bridges} bridges");
+            assert!((GRAPH_BRIDGES..=3 * GRAPH_GATES).contains(&bridges), "{rack:?}: {bridges} bridges");
         }
         assert!(room.width().unwrap() <= 8);
         room.everybody_again();
@@ -187,7 +187,7 @@ fn a_lonely_rack_is_bridged_and_told_to_ask_again() {
     let lonely: SocketAddrV4 = "192.168.7.7:6881".parse().unwrap();
     room.graph.announced(lonely, Rack(7), false, WANT);
     assert!(room.graph.row(lonely).len() == GRAPH_BRIDGES_AT_ONCE && room.graph.is_short(lonely));
-    for _ in 0..3 {
+    for _ in GRAPH_BRIDGES_AT_ONCE..GRAPH_BRIDGES {
         room.graph.announced(lonely, Rack(7), false, WANT);
     }
     assert!(room.graph.row(lonely).len() == GRAPH_BRIDGES && !room.graph.is_short(lonely));
