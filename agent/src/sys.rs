@@ -12,6 +12,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use nix::sys::signal::SigSet;
+
 /// One instruction of a classic BPF program, as in `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instruction {
@@ -262,6 +264,8 @@ pub(crate) fn enter_before_exec(command: &mut Command, entry: Entry) -> io::Resu
     let enter = move || {
         enter_group(&group)?;
         set_thread_nice(nice)?;
+        // What process 1 and its worker read from descriptors would be asleep in the program for good.
+        SigSet::empty().thread_set_mask()?;
         own_session()?;
         change_root(&root, &workdir)
     };

@@ -116,7 +116,7 @@ pub(crate) fn run(start: &Start, watched: Watched<'_>) -> Result<End, Error> {
         hung_up: false,
         lent,
         output: Output::default(),
-        kill_at: None,
+        last_signals: Vec::new(),
         how: None,
     };
     drop(terminal.program);
@@ -175,8 +175,8 @@ struct Running {
     hung_up: bool,
     lent: Lent,
     output: Output,
-    /// When a program that was told to end is ended.
-    kill_at: Option<Duration>,
+    /// What a program that was told to end gets next, and when.
+    last_signals: Vec<(Duration, Signal)>,
     /// Known before the end, when it was us.
     how: Option<How>,
 }
@@ -192,9 +192,8 @@ impl Running {
             if self.how.is_none() && stop() {
                 self.dismiss(How::Stopped, now);
             }
-            if self.kill_at.is_some_and(|at| at <= now) {
-                self.kill_at = None;
-                let _ = killpg(self.pid, Signal::SIGKILL); // gone already is as good
+            while let Some((_, signal)) = self.last_signals.pop_if(|(at, _)| *at <= now) {
+                let _ = killpg(self.pid, signal); // gone already is as good
             }
             tick();
             for line in self.output.renew(now) {
@@ -255,10 +254,9 @@ impl Running {
 
     fn dismiss(&mut self, how: How, now: Duration) {
         self.how = Some(how);
-        self.kill_at = Some(now + PATIENCE);
+        // A shell that waits at its prompt listens to the second and not to the first.
+        self.last_signals = vec![(now + PATIENCE, Signal::SIGKILL), (now + PATIENCE / 2, Signal::SIGHUP)];
         let _ = killpg(self.pid, Signal::SIGTERM); // gone already is as good
-        // A shell that waits at its prompt listens to this and not to that.
-        let _ = killpg(self.pid, Signal::SIGHUP);
     }
 
     /// Takes note of whoever has ended; the program's own end, if it is among them.
