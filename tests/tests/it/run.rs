@@ -50,6 +50,11 @@ fn a_program_has_its_root_and_the_consoles_and_the_menu_comes_back() {
         node.console.expect_from(start, &["choose an operating system"], SOON).unwrap();
         node.console.send("1\r");
     }
+    let start = node.console.end();
+    node.console.expect_from(start, &["BT-PROGRAM-UP"], BOOT).unwrap();
+    node.console.send("\x1d\x1d\x1d");
+    let ended = line(&node, start, "it was ended at the console", SOON);
+    assert!(ended.contains("the menu again"), "{ended}");
     assert_eq!(node.console.count("BT-PROGRAM-BAD"), 0);
     let (end, line) = room
         .expect_board("the program's end and its lines", |board| {
@@ -154,4 +159,78 @@ fn a_node_serves_its_image_while_the_program_runs_and_goes_off_in_order() {
     first.press_power().unwrap();
     first.console.expect("BT-PROGRAM-TERM", SOON).unwrap();
     first.expect_off(SOON).unwrap();
+}
+
+/// What a node says of its memory before it downloads: MiB of the image, and MiB that are free.
+fn bill(node: &Node) -> (u64, u64) {
+    let text = line(node, 0, "free now", BOOT);
+    let number = |before: &str| {
+        let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("{before:?} is not in {text}"));
+        rest.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    (number("image "), number("MiB of "))
+}
+
+/// Fills as much memory as it is billed for, but for what shell and dd have themselves, and says so.
+fn filling(name: &str, mib: u64) -> Os {
+    const OWN: u64 = 8;
+    let fill = mib.saturating_sub(OWN);
+    let script = format!(
+        "dd if=/dev/zero of=/tmp/filled bs=1048576 count={fill} && say=BT-PROGRAM && echo $say-FILLED\nread x\n"
+    );
+    let os = Os::program(name, &script, "");
+    Os { toml: os.toml.replace("\"64M\"", &format!("\"{mib}M\"")), ..os }
+}
+
+#[test]
+fn a_program_gets_what_it_was_billed_and_32_mib_more_are_refused_before_the_download() {
+    /// What MemAvailable differs by from one boot to the next.
+    const DRIFT: u64 = 6;
+    const HEADROOM: u64 = 64;
+    let spec = NodeSpec::new(1);
+    let site = |oses: &[Os]| Site::with(oses).node(&spec, &format!("os = \"{}\"", oses[0].name));
+    let room = Room::serving(&site(&[filling("fits", 1)])).unwrap();
+    let (image, free) = bill(&room.node(&spec).unwrap());
+    let fits = free - image - HEADROOM - DRIFT;
+    println!("{free} MiB free, {image} of them for the image: {fits} for a program");
+    room.compile(&site(&[filling("fits", fits), filling("short", fits + 32 + 2 * DRIFT)])).unwrap();
+    let node = room.node(&spec).unwrap();
+    node.console.expect("BT-PROGRAM-FILLED", BOOT).unwrap();
+    node.console.send("done\r");
+    node.console.expect("choose an operating system", SOON).unwrap();
+    let start = node.console.end();
+    node.console.send("2\r");
+    let refused = line(&node, start, "this node is too small", SOON);
+    println!("{refused}");
+    assert!(refused.contains("MiB of memory and needs"), "{refused}");
+    let text = node.console.text();
+    assert!(!text[start..].contains("download:"), "{}", &text[start..]);
+}
+
+/// Counts what an earlier one has left, leaves something itself that wants to stay, and stays.
+const LITTERING: &str = r#"
+say=BT-PROGRAM
+left=$(cat /proc/[0-9]*/comm | awk '$0 == "sleep" {{ n++ }} END {{ print n + 0 }}')
+(trap '' HUP TERM; sleep 1000 &)
+echo "$say-UP left=$left"
+while :; do read line; done
+"#;
+
+#[test]
+fn a_worker_that_dies_takes_its_program_along_and_starts_it_again() {
+    let spec = NodeSpec::new(1).second_serial();
+    let site = Site::with(&[Os::program("littering", LITTERING, "")])
+        .node(&spec, "os = \"littering\"")
+        .bootstrap_cmdline("bt.debug=ttyS1");
+    let room = Room::serving(&site).unwrap();
+    let node = room.node(&spec).unwrap();
+    let rescue = node.second_serial().unwrap();
+    node.console.expect_line("BT-PROGRAM-UP left=0", BOOT).unwrap();
+    let sent = room.sent_by_seed();
+    let start = node.console.end();
+    rescue.send("kill-worker\r");
+    node.console.expect_from(start, &["the worker died"], SOON).unwrap();
+    let up = line(&node, start, "BT-PROGRAM-UP", BOOT);
+    assert!(up.contains("left=0"), "{up}");
+    assert_eq!(room.sent_by_seed(), sent, "the image was there");
 }

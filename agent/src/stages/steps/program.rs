@@ -37,6 +37,9 @@ pub(in crate::stages) fn layout(boot: &mut Boot, _deadline: Duration) -> Outcome
     let memory = Memory::read()?;
     run::lay(&run::Laying { image: &image, files: &files, room: memory.room() })?;
     let text = format!("{}; {} MiB for the program", contents(&image, &files), memory.room() >> 20);
+    if !boot.overlay.is_empty() {
+        boot.report.note("layout", "this node's overlay is for kernels; a program's root does not get it");
+    }
     boot.at_menu = false;
     Ok(Done::new(text).with("room", memory.room()))
 }
