@@ -70,6 +70,7 @@ fuzz: cargo
 images: packages
 	tests/fetch-kernel target/lab/kernel
 	tests/images/small target/lab/os/small target/lab/kernel 48
+	tests/images/program target/lab/os/program
 	tests/images/debian-live target/lab/os/debian
 
 install:

@@ -6,7 +6,7 @@ mod menu;
 
 use std::time::Duration;
 
-use boottorrent_swarm::catalog::{Catalog, Image, Method};
+use boottorrent_swarm::catalog::{Catalog, Image};
 
 use crate::report::Report;
 use crate::supervisor::{Off, switch_off};
@@ -30,10 +30,6 @@ pub(crate) enum Error {
         name: String,
         known: String,
     },
-    /// This agent hands over by kexec only.
-    Method {
-        name: String,
-    },
 }
 
 impl std::fmt::Display for Error {
@@ -44,9 +40,6 @@ impl std::fmt::Display for Error {
             }
             Self::Absent { by, name, known } => {
                 write!(f, "{by} wants {name:?}, which the catalog does not have; it has {known}")
-            }
-            Self::Method { name } => {
-                write!(f, "{name:?} is to be run, and this agent can only hand over by kexec")
             }
         }
     }
@@ -66,6 +59,11 @@ pub(crate) fn choose(boot: &mut Boot, catalog: &Catalog) -> Result<(Image, Strin
 }
 
 fn wanted(boot: &mut Boot) -> Option<(String, String)> {
+    // A program has ended, and what follows is the menu whoever has chosen it.
+    if std::mem::take(&mut boot.at_menu) {
+        forget();
+        return None;
+    }
     if let Some(name) = &boot.cmdline.os {
         return Some((name.clone(), "bt.os= on the kernel's command line".into()));
     }
@@ -91,10 +89,6 @@ fn find(catalog: &Catalog, name: &str, by: &str) -> Result<Image, Error> {
         forget();
         Error::Absent { by: by.to_owned(), name: name.to_owned(), known: known() }
     })?;
-    if image.method != Method::Kexec {
-        forget();
-        return Err(Error::Method { name: name.to_owned() });
-    }
     Ok(image.clone())
 }
 

@@ -50,6 +50,8 @@ struct Console {
     screen: bool,
     /// Text without a line end is on the screen and must go before the next message.
     dirty: bool,
+    /// A program has it: nothing is written and no key is read.
+    given_up: bool,
     next_progress: Duration,
     stalled: bool,
     readable: bool,
@@ -93,7 +95,7 @@ impl Consoles {
     /// A line, or several, to every console.
     pub(crate) fn say(&mut self, text: &str) {
         let soon = clock::now() + SCREEN_PROGRESS;
-        for console in &mut self.list {
+        for console in self.list.iter_mut().filter(|console| !console.given_up) {
             // What is waited for next shows soon, however lately the last thing did.
             console.next_progress = console.next_progress.min(soon);
             let clear = if std::mem::take(&mut console.dirty) { "\r\x1b[K" } else { "" };
@@ -105,7 +107,8 @@ impl Consoles {
     /// A line that the next one replaces; shown as often as each console can bear.
     pub(crate) fn progress(&mut self, text: &str) {
         let now = clock::now();
-        for console in self.list.iter_mut().filter(|console| console.next_progress <= now) {
+        let due = |console: &&mut Console| !console.given_up && console.next_progress <= now;
+        for console in self.list.iter_mut().filter(due) {
             if console.screen {
                 console.next_progress = now + SCREEN_PROGRESS;
                 console.dirty = true;
@@ -119,14 +122,29 @@ impl Consoles {
 
     /// A key that was typed on any console. Never waits: the terminals were opened so.
     pub(crate) fn key(&mut self) -> Option<Key> {
-        self.list.iter_mut().filter(|console| console.readable).for_each(Console::read);
+        self.list.iter_mut().filter(|console| console.listens()).for_each(Console::read);
         self.list.iter_mut().find_map(Console::typed_key)
     }
 
     /// What becomes readable when something is typed; copies, so that nobody holds the consoles while waiting.
     pub(crate) fn ears(&self) -> Vec<OwnedFd> {
-        let readable = self.list.iter().filter(|console| console.readable);
+        let readable = self.list.iter().filter(|console| console.listens());
         readable.filter_map(|console| console.terminal.as_fd().try_clone_to_owned().ok()).collect()
+    }
+
+    /// Leaves a console to somebody else.
+    pub(crate) fn give_up(&mut self, name: &str) {
+        self.list
+            .iter_mut()
+            .filter(|console| console.name == name)
+            .for_each(|console| console.given_up = true);
+    }
+
+    pub(crate) fn take_back(&mut self, name: &str) {
+        self.list
+            .iter_mut()
+            .filter(|console| console.name == name)
+            .for_each(|console| console.given_up = false);
     }
 
     /// Whole lines typed on the consoles since the last call are not ours to keep: a menu starts with none.
@@ -168,6 +186,7 @@ impl Console {
             terminal,
             screen: is_screen(name),
             dirty: false,
+            given_up: false,
             next_progress: Duration::ZERO,
             stalled: false,
             readable: true,
@@ -203,6 +222,10 @@ impl Console {
     fn wait_for_room(&self) -> bool {
         let mut fd = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLOUT)];
         poll(&mut fd, PollTimeout::from(STALL_MS)).is_ok_and(|ready| ready > 0)
+    }
+
+    fn listens(&self) -> bool {
+        self.readable && !self.given_up
     }
 
     fn is_gone(&self) -> bool {

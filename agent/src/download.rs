@@ -91,7 +91,17 @@ pub(crate) struct State {
     pub(crate) tracker: Option<String>,
     notes: Vec<String>,
     stop: bool,
+    place: Place,
     ended: Option<String>,
+}
+
+/// Where serving others stands beside what else the node does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Bytes that others get in a second; none: no bound.
+    pub(crate) rate: Option<u64>,
+    /// Of the thread.
+    pub(crate) nice: i32,
 }
 
 /// A download, and then a seed, in the background.
@@ -151,6 +161,11 @@ impl Download {
         std::mem::take(&mut lock(&self.state).notes)
     }
 
+    /// From now on, until it is told otherwise.
+    pub(crate) fn stand(&self, place: Place) {
+        lock(&self.state).place = place;
+    }
+
     /// Says goodbye to peers and tracker.
     pub(crate) fn stop(mut self) {
         lock(&self.state).stop = true;
@@ -163,8 +178,15 @@ impl Download {
 fn serve(driver: &mut Driver, torrent: TorrentId, shared: &Mutex<State>) -> Result<(), driver::Error> {
     let mut publish_at = Duration::ZERO;
     let mut allowance = Allowance::default();
+    let mut place = Place::default();
     loop {
         driver.turn(Some(PUBLISH))?;
+        let wanted = lock(shared).place;
+        if wanted != place {
+            place = wanted;
+            driver.bound_upload(place.rate);
+            let _ = crate::sys::set_thread_nice(place.nice); // process 1's child may; elsewhere it stays as it is
+        }
         let now = crate::clock::now();
         let mut notes = Vec::from_iter(allowance.renew(now));
         let mut gone = false;

@@ -1,4 +1,5 @@
-//! The image as it will be handed over: a kernel file and one initrd file, laid out before the first piece arrives.
+//! The image as it will be handed over, laid out before the first piece arrives: a kernel file and one initrd file, or
+//! the files of a program as they are.
 //!
 //! Decides where each byte of the torrent goes and fills the gaps between them (cpio headers, padding, the node's
 //! overlay). Never copies a byte that was downloaded: pieces land where the next kernel reads them.
@@ -9,12 +10,12 @@ mod shelf;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boottorrent_net::storage::{self, Backing, Download, Layout, Span};
-use boottorrent_swarm::catalog::{Image, Role};
+use boottorrent_swarm::catalog::{self, Image, Method, Role};
 
 pub(crate) use shelf::{Shared, Shelf};
 
@@ -23,6 +24,10 @@ const KERNEL: usize = 0;
 const INITRD: usize = 1;
 const KERNEL_NAME: &str = "kernel";
 const INITRD_NAME: &str = "initrd";
+/// A program's files, each with its number in the torrent behind the name.
+const PLAIN_NAME: &str = "file-";
+/// A torrent carries no modes: whatever is placed in a root may be a program.
+const PLAIN_MODE: u32 = 0o755;
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -63,17 +68,23 @@ pub(crate) struct Plan {
     gaps: Vec<(u64, Arc<[u8]>)>,
     kernel_bytes: u64,
     initrd_bytes: u64,
+    /// Bytes of each file of a program; a kernel has none.
+    plain: Vec<u64>,
 }
 
 impl Plan {
     /// Initrds in the catalog's order, then the wrapped files in one archive, then the overlay: later archives lay
     /// their files over those of earlier ones.
     pub(crate) fn new(image: &Image, overlay: &Arc<[u8]>) -> Result<Self, Error> {
+        if image.method == Method::Run {
+            return Ok(Self::plain(image));
+        }
         let mut plan = Self {
             spans: vec![Span { file: KERNEL, offset: 0, length: 0 }; image.files.len()],
             gaps: Vec::new(),
             kernel_bytes: 0,
             initrd_bytes: 0,
+            plain: Vec::new(),
         };
         for (span, file) in plan.spans.iter_mut().zip(&image.files) {
             match file.role {
@@ -86,6 +97,8 @@ impl Plan {
                     // An archive that begins off a 4-byte boundary is passed over by the kernel without a word.
                     plan.initrd_bytes = newc::padded(plan.initrd_bytes + file.length);
                 }
+                // A program's; the catalog's reader has refused them here.
+                Role::Root | Role::Placed(_) => {}
                 Role::Wrapped(_) => {}
             }
         }
@@ -95,6 +108,18 @@ impl Plan {
             plan.initrd_bytes = newc::padded(plan.initrd_bytes);
         }
         Ok(plan)
+    }
+
+    /// Each file by itself, since a program's root is mounted and what is placed in it is bound there.
+    fn plain(image: &Image) -> Self {
+        let span = |(file, known): (usize, &catalog::File)| Span { file, offset: 0, length: known.length };
+        Self {
+            spans: image.files.iter().enumerate().map(span).collect(),
+            gaps: Vec::new(),
+            kernel_bytes: 0,
+            initrd_bytes: 0,
+            plain: image.files.iter().map(|file| file.length).collect(),
+        }
     }
 
     fn wrap(&mut self, image: &Image) -> Result<(), Error> {
@@ -123,7 +148,7 @@ impl Plan {
 
     /// Bytes in memory of what is handed over.
     pub(crate) fn bytes(&self) -> u64 {
-        self.kernel_bytes + self.initrd_bytes
+        self.kernel_bytes + self.initrd_bytes + self.plain.iter().sum::<u64>()
     }
 
     /// The folder of this plan: another image, or another overlay's size, is another folder.
@@ -148,23 +173,41 @@ impl Plan {
         let folder = self.folder(root, image);
         clear_others(root, &folder);
         fs::create_dir_all(&folder).map_err(|cause| Error::Write { path: folder.clone(), cause })?;
-        let laid = Laid {
-            kernel: folder.join(KERNEL_NAME),
-            initrd: (self.initrd_bytes > 0).then(|| folder.join(INITRD_NAME)),
-        };
-        let mut backings = vec![Backing { path: laid.kernel.clone(), size: self.kernel_bytes }];
-        backings
-            .extend(laid.initrd.iter().map(|path| Backing { path: path.clone(), size: self.initrd_bytes }));
+        let laid = self.laid(&folder);
+        let backing = |(path, size): (&PathBuf, u64)| Backing { path: path.clone(), size };
+        let backings: Vec<Backing> = laid.paths().into_iter().zip(self.sizes()).map(backing).collect();
         let layout = Layout::new(self.spans.iter().copied());
         let store = Download::open(&backings, layout.clone()).map_err(Error::Storage)?;
         let found = store.found();
-        if let Some(path) = &laid.initrd {
+        if let Laid::Kernel { initrd: Some(path), .. } = &laid {
             let failed = |cause| Error::Write { path: path.clone(), cause };
             let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
             self.write_gaps(&file).map_err(failed)?;
         }
+        if let Laid::Files(paths) = &laid {
+            for path in paths {
+                let failed = |cause| Error::Write { path: path.clone(), cause };
+                fs::set_permissions(path, fs::Permissions::from_mode(PLAIN_MODE)).map_err(failed)?;
+            }
+        }
         let shelf = Arc::new(Shelf::new(store, layout, &laid));
         Ok(Laying { laid, shelf, found })
+    }
+
+    fn laid(&self, folder: &Path) -> Laid {
+        if self.plain.is_empty() {
+            let initrd = (self.initrd_bytes > 0).then(|| folder.join(INITRD_NAME));
+            return Laid::Kernel { kernel: folder.join(KERNEL_NAME), initrd };
+        }
+        let path = |number| folder.join(format!("{PLAIN_NAME}{number}"));
+        Laid::Files((0..self.plain.len()).map(path).collect())
+    }
+
+    /// Bytes of what is laid, in the same order.
+    fn sizes(&self) -> impl Iterator<Item = u64> {
+        let kernel =
+            if self.plain.is_empty() { vec![self.kernel_bytes, self.initrd_bytes] } else { Vec::new() };
+        kernel.into_iter().chain(self.plain.iter().copied())
     }
 
     fn write_gaps(&self, initrd: &File) -> io::Result<()> {
@@ -180,19 +223,27 @@ pub(crate) struct Laying {
     pub(crate) found: bool,
 }
 
-/// The files that the next kernel is loaded from.
+/// Where the image lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Laid {
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: Option<PathBuf>,
+pub(crate) enum Laid {
+    /// The files that the next kernel is loaded from.
+    Kernel { kernel: PathBuf, initrd: Option<PathBuf> },
+    /// The files of a program, in the torrent's order.
+    Files(Vec<PathBuf>),
+}
+
+impl Laid {
+    fn paths(&self) -> Vec<&PathBuf> {
+        match self {
+            Laid::Kernel { kernel, initrd } => std::iter::once(kernel).chain(initrd).collect(),
+            Laid::Files(files) => files.iter().collect(),
+        }
+    }
 }
 
 fn bytes_in(folder: &Path) -> u64 {
-    [KERNEL_NAME, INITRD_NAME]
-        .iter()
-        .filter_map(|name| fs::metadata(folder.join(name)).ok())
-        .map(|m| m.len())
-        .sum()
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|m| m.len()).sum()
 }
 
 /// What cannot be removed takes memory, and the allocation that follows says so.

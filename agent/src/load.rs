@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use boottorrent_swarm::template::{self, Values};
 use nix::errno::Errno;
 
-use crate::image::Laid;
 use crate::sys;
 
 /// x86's COMMAND_LINE_SIZE: the kernel cuts what is longer without a word.
@@ -61,9 +60,9 @@ pub(crate) fn cmdline(image: &str, node: &str, values: &Values<'_>) -> Result<St
 }
 
 /// Loads what lies in memory; the copy that the kernel makes survives us.
-pub(crate) fn load(laid: &Laid, cmdline: &str) -> Result<(), Error> {
-    let kernel = open(&laid.kernel)?;
-    let initrd = laid.initrd.as_deref().map(open).transpose()?;
+pub(crate) fn load(kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Result<(), Error> {
+    let kernel = open(kernel)?;
+    let initrd = initrd.map(open).transpose()?;
     let initrd = initrd.as_ref().map(|file| file.as_fd());
     sys::kexec_file_load(kernel.as_fd(), initrd, cmdline).map_err(Error::Kexec)
 }
@@ -100,6 +99,8 @@ mod tests {
         hostname: "n01",
         master: "10.0.0.1",
         site: "lab",
+        memory: "",
+        cpus: "",
     };
 
     #[test]

@@ -24,6 +24,7 @@ mod memory;
 mod image;
 mod download;
 mod load;
+mod run;
 mod linger;
 mod handover;
 mod fetch;

@@ -1,9 +1,12 @@
 //! The memory bill: what this image takes on this node, added up and shown before a byte is downloaded.
 //!
-//! Decides whether the node is large enough. Never guesses: what Linux does with an image is counted copy by copy.
+//! Decides whether the node is large enough, and what a program may take. Never guesses: what Linux does with an image is
+//! counted copy by copy.
 
 use std::fmt;
 use std::fs;
+
+use boottorrent_swarm::catalog::Method;
 
 const MIB: u64 = 1 << 20;
 /// For the agent (24 MiB at most), its sockets' buffers and the kernel's own needs meanwhile.
@@ -11,6 +14,9 @@ const HEADROOM: u64 = 64 * MIB;
 /// kexec_file_load reads the files into a buffer and copies that to the place that survives: two more copies beside
 /// ours until it returns.
 const KEXEC_COPIES: u64 = 2;
+/// Of what a program may take, the part that it needs for itself when it is a machine for a guest: its code and that of
+/// the guest as it translates it, page tables, disk buffers.
+const OWN_SHARE: u64 = 8;
 
 /// What the node has, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +31,9 @@ pub(crate) struct Bill {
     image: u64,
     /// Of that, what a worker before us has put there already.
     stored: u64,
-    /// What the next kernel needs besides the image (from the catalog).
-    next_kernel: u64,
+    /// What the next kernel or the program needs besides the image (from the catalog).
+    next: u64,
+    method: Method,
     memory: Memory,
 }
 
@@ -77,18 +84,35 @@ impl Memory {
     pub(crate) fn with_freed(self, bytes: u64) -> Self {
         Self { available: self.available.saturating_add(bytes).min(self.total), ..self }
     }
+
+    /// Bytes that a program may take in all once its image is here.
+    pub(crate) fn room(self) -> u64 {
+        self.available.saturating_sub(HEADROOM)
+    }
+
+    /// MiB of that for a guest of the program.
+    pub(crate) fn guest_mib(self) -> u64 {
+        (self.room() - self.room() / OWN_SHARE) / MIB
+    }
 }
 
 impl Bill {
-    pub(crate) fn new(image: u64, stored: u64, next_kernel: u64, memory: Memory) -> Self {
-        Self { image, stored: stored.min(image), next_kernel, memory }
+    pub(crate) fn new(image: u64, stored: u64, next: u64, memory: Memory) -> Self {
+        Self { image, stored: stored.min(image), next, method: Method::Kexec, memory }
+    }
+
+    /// The same for an image of this method.
+    pub(crate) fn of_method(self, method: Method) -> Self {
+        Self { method, ..self }
     }
 
     /// Free memory that the boot takes from here on.
     fn now(&self) -> u64 {
-        (self.image - self.stored)
-            .saturating_add(self.image.saturating_mul(KEXEC_COPIES))
-            .saturating_add(HEADROOM)
+        let hand_over = match self.method {
+            Method::Kexec => self.image.saturating_mul(KEXEC_COPIES),
+            Method::Run => self.next,
+        };
+        (self.image - self.stored).saturating_add(hand_over).saturating_add(HEADROOM)
     }
 
     /// Memory that a node must have in all.
@@ -96,8 +120,13 @@ impl Bill {
         let in_use = self.memory.total.saturating_sub(self.memory.available);
         // Linux refuses (EINVAL) segments that add up to more than half of the memory.
         let half_rule = self.image.saturating_mul(2);
-        let next = self.image.saturating_add(self.next_kernel);
-        in_use.saturating_add(self.now()).max(half_rule).max(next)
+        let next = self.image.saturating_add(self.next);
+        let now = in_use.saturating_add(self.now());
+        match self.method {
+            Method::Kexec => now.max(half_rule).max(next),
+            // This kernel goes on: what is in use stays, and there is one copy of the image.
+            Method::Run => now,
+        }
     }
 
     /// The bill, if the node can pay it.
@@ -109,6 +138,17 @@ impl Bill {
 
 impl fmt::Display for Bill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.method == Method::Run {
+            return write!(
+                f,
+                "image {} + program {} + headroom {} = {} MiB of {} free now",
+                mib(self.image - self.stored),
+                mib(self.next),
+                mib(HEADROOM),
+                mib(self.now()),
+                mib(self.memory.available)
+            );
+        }
         write!(
             f,
             "image {} + copies for kexec {} + headroom {} = {} MiB of {} free now; the next kernel {} MiB of {}",
@@ -117,7 +157,7 @@ impl fmt::Display for Bill {
             mib(HEADROOM),
             mib(self.now()),
             mib(self.memory.available),
-            mib(self.image.saturating_add(self.next_kernel)),
+            mib(self.image.saturating_add(self.next)),
             mib(self.memory.total)
         )
     }
@@ -166,6 +206,26 @@ mod tests {
         assert!(bill(664).is_ok());
         let error = bill(663).unwrap_err().to_string();
         assert!(error.contains("has 2000 MiB of memory and needs 2001 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_program_is_paid_for_beside_one_copy_of_its_image() {
+        // 900 in use, 200 + 300 + 64 to come.
+        let bill = |available| {
+            Bill::new(200 * MIB, 0, 300 * MIB, memory(2000, available)).of_method(Method::Run).check()
+        };
+        let text = bill(564).unwrap().to_string();
+        assert_eq!(text, "image 200 + program 300 + headroom 64 = 564 MiB of 564 free now");
+        let error = bill(563).unwrap_err().to_string();
+        assert!(error.contains("has 2000 MiB of memory and needs 2001 MiB"), "{error}");
+        let stored = Bill::new(200 * MIB, 200 * MIB, 300 * MIB, memory(2000, 364));
+        assert!(stored.of_method(Method::Run).check().is_ok(), "what is here is not paid twice");
+    }
+
+    #[test]
+    fn a_guest_gets_what_is_left_less_what_its_machine_needs() {
+        assert_eq!((memory(2000, 864).room(), memory(2000, 864).guest_mib()), (800 * MIB, 700));
+        assert_eq!((memory(2000, 10).room(), memory(2000, 10).guest_mib()), (0, 0));
     }
 
     #[test]

@@ -140,6 +140,15 @@ impl Report {
         }
     }
 
+    /// Somebody else draws on this console and reads its keys, until it is taken back.
+    pub(crate) fn give_up_console(&self, name: &str) {
+        self.lock().consoles.give_up(name);
+    }
+
+    pub(crate) fn take_back_console(&self, name: &str) {
+        self.lock().consoles.take_back(name);
+    }
+
     pub(crate) fn forget_keys(&self) {
         self.lock().consoles.forget_keys();
     }

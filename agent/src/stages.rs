@@ -7,6 +7,7 @@ mod steps;
 use std::fmt;
 use std::time::Duration;
 
+use boottorrent_swarm::catalog::Method;
 use boottorrent_swarm::record::Params;
 
 use crate::clock;
@@ -26,6 +27,8 @@ struct Stage {
     deadline: Option<Duration>,
     run: fn(&mut Boot, Duration) -> Result<Done, Failure>,
     on_failure: Answer,
+    /// Whose images go through it; None: all.
+    of: Option<Method>,
 }
 
 /// What follows a failure.
@@ -40,13 +43,14 @@ enum Answer {
     AgainThenFrom(u32, &'static str),
 }
 
-const TABLE: [Stage; 10] = [
+const TABLE: [Stage; 12] = [
     Stage {
         name: "modules",
         waits_for: "loading the drivers that this hardware needs",
         deadline: Some(Duration::from_secs(60)),
         run: steps::modules,
         on_failure: Answer::GoOn,
+        of: None,
     },
     Stage {
         name: "link",
@@ -54,6 +58,7 @@ const TABLE: [Stage; 10] = [
         deadline: Some(Duration::from_secs(20)),
         run: steps::link,
         on_failure: Answer::Again,
+        of: None,
     },
     Stage {
         name: "lease",
@@ -61,6 +66,7 @@ const TABLE: [Stage; 10] = [
         deadline: Some(Duration::from_secs(20)),
         run: steps::lease,
         on_failure: Answer::From("link"),
+        of: None,
     },
     Stage {
         name: "catalog",
@@ -69,6 +75,7 @@ const TABLE: [Stage; 10] = [
         run: steps::catalog,
         // An address without a master behind it: another card may be on the right network.
         on_failure: Answer::AgainThenFrom(3, "link"),
+        of: None,
     },
     Stage {
         name: "choice",
@@ -76,6 +83,7 @@ const TABLE: [Stage; 10] = [
         deadline: None,
         run: steps::choice,
         on_failure: Answer::From("catalog"),
+        of: None,
     },
     Stage {
         name: "memory",
@@ -83,6 +91,7 @@ const TABLE: [Stage; 10] = [
         deadline: None,
         run: steps::memory,
         on_failure: Answer::From("choice"),
+        of: None,
     },
     Stage {
         name: "download",
@@ -90,6 +99,7 @@ const TABLE: [Stage; 10] = [
         deadline: None,
         run: steps::download,
         on_failure: Answer::From("catalog"),
+        of: None,
     },
     Stage {
         name: "load",
@@ -97,6 +107,7 @@ const TABLE: [Stage; 10] = [
         deadline: None,
         run: steps::load,
         on_failure: Answer::From("choice"),
+        of: Some(Method::Kexec),
     },
     Stage {
         name: "linger",
@@ -104,6 +115,7 @@ const TABLE: [Stage; 10] = [
         deadline: None,
         run: steps::linger,
         on_failure: Answer::GoOn,
+        of: Some(Method::Kexec),
     },
     Stage {
         name: "kexec",
@@ -111,6 +123,23 @@ const TABLE: [Stage; 10] = [
         deadline: None,
         run: steps::kexec,
         on_failure: Answer::From("load"),
+        of: Some(Method::Kexec),
+    },
+    Stage {
+        name: "layout",
+        waits_for: "laying out the program's root in memory",
+        deadline: None,
+        run: steps::layout,
+        on_failure: Answer::From("catalog"),
+        of: Some(Method::Run),
+    },
+    Stage {
+        name: "run",
+        waits_for: "starting the program; three times ^] within a second ends it",
+        deadline: None,
+        run: steps::run,
+        on_failure: Answer::From("catalog"),
+        of: Some(Method::Run),
     },
 ];
 
@@ -118,37 +147,57 @@ const TABLE: [Stage; 10] = [
 pub(crate) struct Done {
     pub(crate) text: String,
     pub(crate) params: Params,
+    next: Option<Next>,
+}
+
+/// Another stage than the table has, after a wait.
+#[derive(Clone, Copy)]
+struct Next {
+    stage: &'static str,
+    wait: Duration,
 }
 
 impl Done {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), params: Params::new() }
+        Self { text: text.into(), params: Params::new(), next: None }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.params.push((name.to_owned(), value.to_string()));
         self
     }
+
+    fn then(self, stage: &'static str, wait: Duration) -> Self {
+        Self { next: Some(Next { stage, wait }), ..self }
+    }
 }
 
 /// One sentence: what failed and, where a person can do something, what.
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    sentence: String,
+    /// What follows, where the sentence says so itself.
+    next: Option<Next>,
+}
 
 impl Failure {
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
+        Self { sentence: sentence.into(), next: None }
+    }
+
+    fn then(self, stage: &'static str, wait: Duration) -> Self {
+        Self { next: Some(Next { stage, wait }), ..self }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.sentence)
     }
 }
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -157,6 +206,10 @@ pub(crate) fn run(boot: &mut Boot) {
     let mut failures = [0u32; TABLE.len()];
     let mut at = 0;
     while let Some(stage) = TABLE.get(at) {
+        if is_passed_over(boot, stage) {
+            at += 1;
+            continue;
+        }
         let begun = clock::now();
         boot.report.begin(stage.name, &begin_text(stage));
         let deadline = begun + stage.deadline.unwrap_or(Duration::from_secs(u32::MAX.into()));
@@ -166,7 +219,10 @@ pub(crate) fn run(boot: &mut Boot) {
                 if let Some(count) = failures.get_mut(at) {
                     *count = 0;
                 }
-                at += 1;
+                at = match done.next {
+                    Some(next) => go_on(boot, at, next),
+                    None => at + 1,
+                };
             }
             Err(failure) => {
                 let count = failures.get(at).map_or(1, |count| count.saturating_add(1));
@@ -178,6 +234,20 @@ pub(crate) fn run(boot: &mut Boot) {
             }
         }
     }
+}
+
+/// Whether the image that was chosen goes another way.
+fn is_passed_over(boot: &Boot, stage: &Stage) -> bool {
+    let method = boot.image.as_ref().map(|image| image.method);
+    stage.of.is_some_and(|of| method.is_some_and(|method| method != of))
+}
+
+/// Waits, if there is a reason to, and returns the stage to go on with.
+fn go_on(boot: &Boot, at: usize, next: Next) -> usize {
+    if !next.wait.is_zero() {
+        rest(boot, next.wait);
+    }
+    next_stage(at, Answer::From(next.stage), 1)
 }
 
 fn begin_text(stage: &Stage) -> String {
@@ -196,6 +266,10 @@ fn after_failure(
     took: Duration,
     count: u32,
 ) -> usize {
+    if let Some(next) = failure.next {
+        boot.report.fail(stage.name, took, &failure.to_string());
+        return go_on(boot, at, next);
+    }
     let next = next_stage(at, stage.on_failure, count);
     let wait = back_off(count);
     let name = TABLE.get(next).map_or(stage.name, |stage| stage.name);
@@ -264,6 +338,16 @@ mod tests {
                 assert!(target.is_some_and(|target| target <= at), "{}: {name}", stage.name);
             }
         }
+    }
+
+    #[test]
+    fn each_method_has_a_way_to_its_end() {
+        let way = |method| {
+            let stages = TABLE.iter().filter(|stage| stage.of.is_none_or(|of| of == method));
+            stages.map(|stage| stage.name).skip_while(|name| *name != "download").collect::<Vec<_>>()
+        };
+        assert_eq!(way(Method::Kexec), ["download", "load", "linger", "kexec"]);
+        assert_eq!(way(Method::Run), ["download", "layout", "run"]);
     }
 
     #[test]

@@ -31,6 +31,9 @@ const RESTART_MOST: Duration = Duration::from_secs(30);
 const LONG_LIFE: Duration = Duration::from_secs(60);
 /// How often new input devices are looked for: a power button's driver may load late.
 const SCAN: Duration = Duration::from_secs(2);
+/// What a worker gets to end: its program's own time, and what it takes to see the rest of that go.
+const DISMISSAL: Duration = crate::run::PATIENCE.saturating_add(Duration::from_secs(2));
+const DISMISSAL_LOOK: Duration = Duration::from_millis(10);
 /// Where the worker's process number is kept, for a supervisor that had to replace itself.
 const WORKER_FILE: &str = "worker";
 
@@ -192,11 +195,24 @@ impl Supervisor {
     }
 
     fn off(&mut self, off: Off, why: &str) {
-        if let Some(worker) = &self.worker {
-            let _ = kill(worker.pid, Signal::SIGKILL); // dead already is as good
+        if let Some(worker) = self.worker.take() {
+            dismiss(worker.pid);
         }
         self.report.take_identity();
         switch_off(&self.report, off, why);
+    }
+}
+
+/// Ends the worker, which ends its program first, if it runs one; returns when both are gone.
+fn dismiss(worker: Pid) {
+    let _ = kill(worker, Signal::SIGTERM); // dead already is as good
+    let until = clock::now() + DISMISSAL;
+    while let Ok(WaitStatus::StillAlive) = waitpid(worker, Some(WaitPidFlag::WNOHANG)) {
+        if clock::now() >= until {
+            let _ = kill(worker, Signal::SIGKILL);
+            return;
+        }
+        clock::pause(DISMISSAL_LOOK);
     }
 }
 

@@ -3,11 +3,16 @@
 //! Decides nothing. Structures are built here from checked values and never leave.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use nix::sys::signal::SigSet;
 
 /// One instruction of a classic BPF program, as in `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +166,144 @@ pub(crate) fn kexec_unload() -> io::Result<()> {
     // SAFETY: with KEXEC_FILE_UNLOAD the kernel looks at no descriptor and reads no command line.
     let result = unsafe { libc::syscall(libc::SYS_kexec_file_load, -1, -1, 0usize, none, KEXEC_FILE_UNLOAD) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the calling thread's niceness: on Linux each has its own.
+pub(crate) fn set_thread_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: setpriority(2) takes plain numbers and no memory; 0 is the calling thread.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) })
+}
+
+/// The number of a loop device that nobody uses now.
+pub(crate) fn free_loop(control: &File) -> io::Result<i32> {
+    const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4c82;
+    // SAFETY: LOOP_CTL_GET_FREE has no argument.
+    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+    check(number).map(|()| number)
+}
+
+/// Linux's `struct loop_config` (loop.h), whose `info` is a `struct loop_info64`, which the libc crate does not have.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    /// Device, inode, rdevice, offset and size limit.
+    places: [u64; 5],
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    /// Name of the file, of a cipher, and its key.
+    names: [u8; 160],
+    init: [u64; 2],
+    reserved: [u64; 8],
+}
+
+const _: () = assert!(size_of::<LoopConfig>() == 304, "the kernel's own size");
+
+/// Makes a loop device read `backing`, until its last user has closed it.
+pub(crate) fn configure_loop(device: &File, backing: &File) -> io::Result<()> {
+    const LOOP_CONFIGURE: libc::c_ulong = 0x4c0a;
+    const READ_ONLY: u32 = 1;
+    const AUTOCLEAR: u32 = 4;
+    let config = LoopConfig {
+        fd: backing.as_raw_fd() as u32,
+        block_size: 0,
+        places: [0; 5],
+        number: 0,
+        encrypt_type: 0,
+        encrypt_key_size: 0,
+        flags: READ_ONLY | AUTOCLEAR,
+        names: [0; 160],
+        init: [0; 2],
+        reserved: [0; 8],
+    };
+    // SAFETY: LOOP_CONFIGURE reads one `struct loop_config`; `config` has that layout and lives until the call returns.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &raw const config) })
+}
+
+/// The end of a pseudo-terminal that a program gets.
+pub(crate) fn program_end(controller: &File) -> io::Result<OwnedFd> {
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int, which lives until the call has returned.
+    check(unsafe { libc::ioctl(controller.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) })?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes flags as a plain number and returns a new descriptor.
+    owned(unsafe { libc::ioctl(controller.as_raw_fd(), libc::TIOCGPTPEER, flags) })
+}
+
+/// Rows and columns of a terminal, if it says so.
+pub(crate) fn window(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one `winsize`, which lives until the call has returned.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }).ok()?;
+    Some((size.ws_row, size.ws_col))
+}
+
+pub(crate) fn set_window(terminal: BorrowedFd<'_>, (rows, columns): (u16, u16)) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one `winsize`, which lives until the call has returned.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })
+}
+
+/// Where a program's process goes between its fork and its start.
+pub(crate) struct Entry {
+    /// `cgroup.procs`, open for writing.
+    pub(crate) group: File,
+    pub(crate) root: &'static str,
+    /// Below the root.
+    pub(crate) workdir: CString,
+    pub(crate) nice: i32,
+}
+
+/// Makes the command's process enter before it becomes the program: a session of its own on the terminal that is its
+/// standard input, the group, the root. It ends with the thread that has started it.
+pub(crate) fn enter_before_exec(command: &mut Command, entry: Entry) -> io::Result<()> {
+    let root = CString::new(entry.root).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let Entry { group, workdir, nice, .. } = entry;
+    let enter = move || {
+        enter_group(&group)?;
+        set_thread_nice(nice)?;
+        // What process 1 and its worker read from descriptors would be asleep in the program for good.
+        SigSet::empty().thread_set_mask()?;
+        own_session()?;
+        change_root(&root, &workdir)
+    };
+    // SAFETY: `enter` makes system calls only and touches no memory but what it owns and the stack: it allocates nothing
+    // and takes no lock that another thread may have held at the fork.
+    unsafe { command.pre_exec(enter) };
+    Ok(())
+}
+
+fn enter_group(group: &File) -> io::Result<()> {
+    write_all(group.as_raw_fd(), b"0")?;
+    // SAFETY: open(2) reads the path, a literal that ends in NUL.
+    let score =
+        owned(unsafe { libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
+    write_all(score.as_raw_fd(), b"0")
+}
+
+fn write_all(fd: libc::c_int, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: write(2) reads at most `bytes.len()` bytes from where the slice begins.
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    // Files of the kernel take a short word whole or not at all.
+    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn own_session() -> io::Result<()> {
+    // SAFETY: prctl(2) takes plain numbers for PR_SET_PDEATHSIG.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+    // SAFETY: setsid(2) takes nothing.
+    check(unsafe { libc::setsid() })?;
+    // SAFETY: TIOCSCTTY takes a plain number; standard input is the terminal by now.
+    check(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) })
+}
+
+fn change_root(root: &CStr, workdir: &CStr) -> io::Result<()> {
+    // SAFETY: chroot(2) reads the path, which ends in NUL.
+    check(unsafe { libc::chroot(root.as_ptr()) })?;
+    // SAFETY: chdir(2) reads the path, which ends in NUL.
+    check(unsafe { libc::chdir(workdir.as_ptr()) })
 }
 
 /// Bytes from the kernel's random generator; zeros where it is not ready yet and would make the boot wait.

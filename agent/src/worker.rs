@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::lease::Lease;
 use crate::link::Card;
 use crate::report::Report;
 use crate::stages::{self, Failure};
-use crate::{mounts, trust};
+use crate::{mounts, run, trust};
 
 /// The hidden command by which process 1 starts this face of the binary.
 pub(crate) const COMMAND: &str = "worker";
@@ -45,6 +46,11 @@ pub(crate) struct Boot {
     pub(crate) choice_counted: bool,
     /// Why the menu is shown again.
     pub(crate) notice: Option<String>,
+    /// The next choice is a person's, whatever was wanted at the start.
+    pub(crate) at_menu: bool,
+    /// Programs that ended at once, one after the other.
+    pub(crate) ended_at_once: u32,
+    pub(crate) orders: Orders,
     pub(crate) laid: Option<(Plan, Laid, Arc<Shelf>)>,
     pub(crate) download: Option<Download>,
     /// Until then, a node that sees nobody else is not sure to be alone.
@@ -90,7 +96,9 @@ pub(crate) fn main() -> ExitCode {
         );
         std::process::abort();
     }));
-    panic_on_request();
+    let orders = Orders::default();
+    take_orders(orders.clone());
+    run::sweep();
     let cmdline = Cmdline::read();
     let report = Report::new(&cmdline);
     report.take_identity();
@@ -108,6 +116,9 @@ pub(crate) fn main() -> ExitCode {
         image: None,
         choice_counted: false,
         notice: None,
+        at_menu: false,
+        ended_at_once: 0,
+        orders,
         laid: None,
         download: None,
         alone_from: Duration::ZERO,
@@ -116,16 +127,51 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// SIGUSR1, which only process 1's rescue console sends, panics on a thread of its own.
-fn panic_on_request() {
+/// What process 1 wants of the worker, and whether a program has to be asked to end first.
+#[derive(Clone, Default)]
+pub(crate) struct Orders(Arc<Ordered>);
+
+#[derive(Default)]
+struct Ordered {
+    stop: AtomicBool,
+    program_runs: AtomicBool,
+}
+
+impl Orders {
+    pub(crate) fn is_stop(&self) -> bool {
+        self.0.stop.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn program_runs(&self, runs: bool) {
+        self.0.program_runs.store(runs, Ordering::SeqCst);
+    }
+
+    /// Whoever supervises a program sees it; without one there is nothing to end.
+    fn stop(&self) {
+        self.0.stop.store(true, Ordering::SeqCst);
+        if !self.0.program_runs.load(Ordering::SeqCst) {
+            std::process::exit(0);
+        }
+    }
+}
+
+/// Signals of process 1, on a thread of their own. SIGTERM: the machine goes off. SIGUSR1, which only its rescue console
+/// sends: panic.
+fn take_orders(orders: Orders) {
     let mut set = SigSet::empty();
     set.add(Signal::SIGUSR1);
+    set.add(Signal::SIGTERM);
     if set.thread_block().is_ok() {
-        let waiting = std::thread::Builder::new().name("usr1".into()).stack_size(64 * 1024);
-        // Without the thread the signal stays pending: the drill does not work, the boot does.
+        let waiting = std::thread::Builder::new().name("orders".into()).stack_size(64 * 1024);
+        // Without the thread the signals stay pending: the drill does not work, and process 1 ends us as it ends a
+        // worker that hangs.
         let _ = waiting.spawn(move || {
-            if set.wait().is_ok() {
-                panic!("the rescue console asked for it");
+            loop {
+                match set.wait() {
+                    Ok(Signal::SIGTERM) => orders.stop(),
+                    Ok(_) => panic!("the rescue console asked for it"),
+                    Err(_) => return,
+                }
             }
         });
     }

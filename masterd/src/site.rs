@@ -4,6 +4,7 @@
 pub mod finding;
 pub mod host;
 pub mod os;
+pub mod program;
 mod dhcp;
 mod general;
 mod nodes;

@@ -1,4 +1,4 @@
-//! A reader for the two questions we have about an ELF file: one section's bytes, and does it need a loader.
+//! A reader for our questions about an ELF file: one section's bytes, does it need a loader, and which libraries.
 //!
 //! 64-bit little-endian only (what a node's kernel and modules are). Every offset is checked; nothing is copied.
 
@@ -12,10 +12,39 @@ pub(crate) const X86_64: u16 = 62;
 /// e_type of a program at a fixed address, and of a position-independent one.
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
-/// A program header that names the dynamic loader.
+/// Program headers: bytes that are mapped, the table for the dynamic loader, and the loader's own name.
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
+/// Tags of the dynamic table: end, a library, where the names are, where libraries are looked for (old and new way).
+const DT_NULL: u64 = 0;
+const DT_NEEDED: u64 = 1;
+const DT_STRTAB: u64 = 5;
+const DT_RPATH: u64 = 15;
+const DT_RUNPATH: u64 = 29;
 /// A section without bytes in the file.
 const SHT_NOBITS: u32 = 8;
+
+/// What an ELF file asks of the dynamic loader (elf(5), ld.so(8)).
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Dynamic<'a> {
+    /// The loader itself: programs name it, libraries seldom do.
+    pub(crate) interpreter: Option<&'a str>,
+    /// Names of libraries, in the order in which they are loaded.
+    pub(crate) needed: Vec<&'a str>,
+    /// Folders, separated by colons.
+    pub(crate) rpath: Option<&'a str>,
+    pub(crate) runpath: Option<&'a str>,
+}
+
+/// A program header.
+struct Segment {
+    kind: u32,
+    /// In the file.
+    offset: usize,
+    address: u64,
+    length: usize,
+}
 
 impl<'a> Elf<'a> {
     pub(crate) fn parse(file: &'a [u8]) -> Result<Elf<'a>, &'static str> {
@@ -37,21 +66,82 @@ impl<'a> Elf<'a> {
 
     /// A program that the kernel starts by itself, without a dynamic loader.
     pub(crate) fn is_static_program(&self) -> Result<bool, &'static str> {
-        const CUT: &str = "the program headers are cut short";
         if !matches!(self.u16(16), Some(ET_EXEC | ET_DYN)) {
             return Ok(false);
         }
+        let segments = self.segments()?;
+        // Without any program header there is nothing to run.
+        Ok(!segments.is_empty() && segments.iter().all(|segment| segment.kind != PT_INTERP))
+    }
+
+    /// What the dynamic loader is asked for; nothing at all where the file is static.
+    pub(crate) fn dynamic(&self) -> Result<Dynamic<'a>, &'static str> {
+        const CUT: &str = "the dynamic table is cut short";
+        let segments = self.segments()?;
+        let mut dynamic = Dynamic::default();
+        if let Some(segment) = segments.iter().find(|segment| segment.kind == PT_INTERP) {
+            dynamic.interpreter = Some(self.text(segment.offset, segment.length).ok_or(CUT)?);
+        }
+        let Some(table) = segments.iter().find(|segment| segment.kind == PT_DYNAMIC) else {
+            return Ok(dynamic);
+        };
+        let mut entries = Vec::new();
+        for at in (0..table.length / 16).map(|number| table.offset.saturating_add(number * 16)) {
+            let tag = self.u64(at).ok_or(CUT)?;
+            if tag == DT_NULL {
+                break;
+            }
+            entries.push((tag, self.u64(at.saturating_add(8)).ok_or(CUT)?));
+        }
+        let Some(&(_, names)) = entries.iter().find(|(tag, _)| *tag == DT_STRTAB) else {
+            return Ok(dynamic);
+        };
+        // The table has addresses as they are in memory; the file has the bytes of the segment that is mapped there.
+        let holds = |s: &&Segment| {
+            s.kind == PT_LOAD && names.checked_sub(s.address).is_some_and(|into| into < s.length as u64)
+        };
+        let names = segments
+            .iter()
+            .find(holds)
+            .and_then(|s| s.offset.checked_add(usize::try_from(names.checked_sub(s.address)?).ok()?));
+        let names = names.ok_or("its names are in no segment")?;
+        let name = |value: u64| {
+            let at = usize::try_from(value).ok().and_then(|value| names.checked_add(value))?;
+            self.text(at, self.file.len().checked_sub(at)?)
+        };
+        for (tag, value) in entries {
+            match tag {
+                DT_NEEDED => dynamic.needed.push(name(value).ok_or(CUT)?),
+                DT_RPATH => dynamic.rpath = Some(name(value).ok_or(CUT)?),
+                DT_RUNPATH => dynamic.runpath = Some(name(value).ok_or(CUT)?),
+                _ => {}
+            }
+        }
+        Ok(dynamic)
+    }
+
+    fn segments(&self) -> Result<Vec<Segment>, &'static str> {
+        const CUT: &str = "the program headers are cut short";
         let (start, size, count) = (self.offset(32), self.u16(54), self.u16(56));
         let (start, size, count) =
             (start.ok_or(CUT)?, usize::from(size.ok_or(CUT)?), usize::from(count.ok_or(CUT)?));
-        for number in 0..count {
-            let at = number.checked_mul(size).and_then(|n| n.checked_add(start)).ok_or(CUT)?;
-            if self.u32(at).ok_or(CUT)? == PT_INTERP {
-                return Ok(false);
-            }
-        }
-        // Without any program header there is nothing to run.
-        Ok(count > 0)
+        let segment = |number: usize| {
+            let at = number.checked_mul(size)?.checked_add(start)?;
+            Some(Segment {
+                kind: self.u32(at)?,
+                offset: self.offset(at.checked_add(8)?)?,
+                address: self.u64(at.checked_add(16)?)?,
+                length: self.offset(at.checked_add(32)?)?,
+            })
+        };
+        (0..count).map(|number| segment(number).ok_or(CUT)).collect()
+    }
+
+    /// A text that ends with a zero, within `length` bytes.
+    fn text(&self, at: usize, length: usize) -> Option<&'a str> {
+        let bytes = self.file.get(at..at.checked_add(length)?)?;
+        let end = bytes.iter().position(|&byte| byte == 0)?;
+        str::from_utf8(bytes.get(..end)?).ok()
     }
 
     /// The bytes of the section with this name; `None` when there is no such section.
@@ -104,9 +194,13 @@ impl<'a> Elf<'a> {
         self.bytes(at).map(u32::from_le_bytes)
     }
 
+    fn u64(&self, at: usize) -> Option<u64> {
+        self.bytes(at).map(u64::from_le_bytes)
+    }
+
     /// A 64-bit offset or length that fits this machine.
     fn offset(&self, at: usize) -> Option<usize> {
-        self.bytes(at).map(u64::from_le_bytes).and_then(|n| usize::try_from(n).ok())
+        self.u64(at).and_then(|n| usize::try_from(n).ok())
     }
 }
 
@@ -135,6 +229,46 @@ pub(crate) mod craft {
         for p_type in headers {
             file.extend(p_type.to_le_bytes());
             file.extend([0; 52]);
+        }
+        file
+    }
+
+    /// A program (with an interpreter) or a library that needs these libraries and looks for them in `runpath` too.
+    pub(crate) fn dynamic(interpreter: Option<&str>, needed: &[&str], runpath: Option<&str>) -> Vec<u8> {
+        const ADDRESS: u64 = 0x40_0000;
+        let mut names = vec![0];
+        let mut add = |text: &str| {
+            let at = names.len() as u64;
+            names.extend(text.as_bytes());
+            names.push(0);
+            at
+        };
+        let interpreter = interpreter.map(|text| (add(text), text.len() as u64 + 1));
+        let mut table: Vec<(u64, u64)> = needed.iter().map(|name| (super::DT_NEEDED, add(name))).collect();
+        table.extend(runpath.map(|path| (super::DT_RUNPATH, add(path))));
+        let count = 2 + u16::from(interpreter.is_some());
+        let names_at = 64 + 56 * u64::from(count);
+        let table_at = names_at + names.len() as u64;
+        table.push((super::DT_STRTAB, ADDRESS + names_at));
+        table.push((super::DT_NULL, 0));
+        let table_len = 16 * table.len() as u64;
+        let mut file = header(super::ET_DYN, 64, count, 0, 0, 0);
+        let mut segment = |kind: u32, at: u64, length: u64| {
+            file.extend(kind.to_le_bytes());
+            file.extend([0; 4]);
+            for field in [at, ADDRESS + at, ADDRESS + at, length, length, 1] {
+                file.extend(field.to_le_bytes());
+            }
+        };
+        segment(super::PT_LOAD, 0, table_at + table_len);
+        segment(super::PT_DYNAMIC, table_at, table_len);
+        if let Some((at, length)) = interpreter {
+            segment(super::PT_INTERP, names_at + at, length);
+        }
+        file.extend(names);
+        for (tag, value) in table {
+            file.extend(tag.to_le_bytes());
+            file.extend(value.to_le_bytes());
         }
         file
     }
@@ -198,6 +332,38 @@ mod tests {
                 if let Ok(elf) = Elf::parse(&file) {
                     let _ = elf.section(".modinfo");
                     let _ = elf.is_static_program();
+                    let _ = elf.dynamic();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_the_libraries_and_where_they_are_looked_for() {
+        let file = craft::dynamic(Some("/lib64/ld.so"), &["libz.so.1", "libc.so.6"], Some("$ORIGIN/../lib"));
+        let dynamic = Elf::parse(&file).unwrap().dynamic().unwrap();
+        assert_eq!(dynamic.interpreter, Some("/lib64/ld.so"));
+        assert_eq!(dynamic.needed, ["libz.so.1", "libc.so.6"]);
+        assert_eq!((dynamic.rpath, dynamic.runpath), (None, Some("$ORIGIN/../lib")));
+        let library = craft::dynamic(None, &[], None);
+        assert_eq!(Elf::parse(&library).unwrap().dynamic(), Ok(Dynamic::default()));
+        let plain = craft::program(ET_EXEC, &[1, 1]);
+        assert_eq!(Elf::parse(&plain).unwrap().dynamic(), Ok(Dynamic::default()));
+    }
+
+    #[test]
+    fn a_broken_dynamic_table_is_an_error_and_never_a_panic() {
+        let good = craft::dynamic(Some("/lib64/ld.so"), &["libz.so.1"], Some("/opt"));
+        for length in 64..good.len() - 16 {
+            let answer = Elf::parse(&good[..length]).and_then(|elf| elf.dynamic());
+            assert!(answer.is_err(), "{length} bytes gave {answer:?}");
+        }
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut file = good.clone();
+                file[at] = value;
+                if let Ok(elf) = Elf::parse(&file) {
+                    let _ = elf.dynamic();
                 }
             }
         }

@@ -14,7 +14,9 @@ mod index;
 mod initramfs;
 mod script;
 mod bootstrap;
+mod demands;
 
 pub use bootstrap::{Bootstrap, DEFAULT_IPXE, Part, Report, build};
+pub use demands::{Demands, demands};
 pub use error::Error;
 pub use script::check_cmdline;

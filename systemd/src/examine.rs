@@ -8,6 +8,7 @@ use crate::install;
 use crate::key::SiteKey;
 use crate::options::Options;
 use crate::progress::bytes;
+use crate::root;
 use crate::units::{self, Places, Units};
 use boottorrent_masterd::site::{self, Finding, Findings, Place, Site, host};
 use boottorrent_masterd::store::{Hashes, Store};
@@ -80,6 +81,9 @@ fn examine_images(
     store: &Store,
     findings: &Findings,
 ) -> Result<Units, Error> {
+    for os in &site.images {
+        root::check(os, findings)?;
+    }
     let plans = plans(site)?;
     check_space(&plans, store, &Place::file(&options.dir.join(site::FILE)), findings)?;
     let places = Places {
@@ -125,9 +129,10 @@ fn check_bootstrap(site: &Site, place: &Place, findings: &Findings) {
     }
 }
 
-/// The images, looked at.
-pub(crate) fn plans(site: &Site) -> Result<Vec<Plan<'_>>, Error> {
-    site.images.iter().map(Plan::new).collect()
+/// The images, looked at; roots that are packed later count as large as their files are.
+fn plans(site: &Site) -> Result<Vec<Plan<'_>>, Error> {
+    let plan = |os| Plan::new(os, os.root.as_ref().map(root::look).transpose()?.flatten());
+    site.images.iter().map(plan).collect()
 }
 
 /// One site a master: units and store have fixed names.

@@ -6,11 +6,12 @@ use crate::error::Error;
 use crate::hash::{self, TorrentFile};
 use crate::overlay::{self, Packed};
 use crate::progress::Progress;
+use crate::root;
 use boottorrent_masterd::seed::config::{FileConfig, TorrentConfig};
 use boottorrent_masterd::site::Os;
 use boottorrent_masterd::site::os::torrent_name;
 use boottorrent_masterd::store::{Context, Fingerprint, Hashed, HashedFile, Hashes, Store, write_atomically};
-use boottorrent_swarm::catalog::{File, Image, Method, Role};
+use boottorrent_swarm::catalog::{File, Image, Role};
 use boottorrent_swarm::metainfo::{Geometry, MAX_PIECE_LENGTH, Metainfo};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -47,6 +48,8 @@ enum Source {
     File(PathBuf, Fingerprint),
     /// A folder that is packed into an archive.
     Folder(PathBuf, Packed),
+    /// A root that is packed into a squashfs.
+    Root(root::Packed),
 }
 
 /// An image of the store, hashed.
@@ -58,20 +61,29 @@ pub(crate) struct Built {
 }
 
 impl<'s> Plan<'s> {
-    pub(crate) fn new(os: &'s Os) -> Result<Plan<'s>, Error> {
+    /// `root` is what the OS's root is packed into, or will be.
+    pub(crate) fn new(os: &'s Os, root: Option<root::Packed>) -> Result<Plan<'s>, Error> {
         let told = |what: String| Error::Told(format!("{}: {what}", os.place));
-        let mut sources = Vec::new();
-        for part in &os.parts {
-            let path = absolute(&part.source)?;
-            let name = torrent_name(&part.source).map_err(|e| told(e.into()))?.to_owned();
+        let file = |source: &Path, role: &Role| -> Result<Planned, Error> {
+            let path = absolute(source)?;
+            let name = torrent_name(source).map_err(|e| told(e.into()))?.to_owned();
             let fingerprint = Fingerprint::of(&path)?;
             let length = fingerprint.size;
-            sources.push(Planned {
-                name,
-                role: part.role.clone(),
-                source: Source::File(path, fingerprint),
-                length,
-            });
+            Ok(Planned { name, role: role.clone(), source: Source::File(path, fingerprint), length })
+        };
+        let mut sources = Vec::new();
+        match (root, &os.root) {
+            (Some(packed), _) => sources.push(Planned {
+                name: root::NAME.into(),
+                role: Role::Root,
+                length: packed.length,
+                source: Source::Root(packed),
+            }),
+            (None, Some(root)) => sources.push(file(&root.source, &Role::Root)?),
+            (None, None) => {}
+        }
+        for part in &os.parts {
+            sources.push(file(&part.source, &part.role)?);
         }
         if let Some(folder) = &os.overlay {
             let packed = overlay::pack(folder, io::sink())
@@ -79,8 +91,8 @@ impl<'s> Plan<'s> {
             let source = Source::Folder(absolute(folder)?, packed);
             sources.push(Planned { name: OVERLAY.into(), role: Role::Initrd, source, length: packed.length });
         }
-        let roles: Vec<(&str, bool)> =
-            sources.iter().map(|s| (s.name.as_str(), s.role == Role::Kernel)).collect();
+        let is_first = |role: &Role| matches!(role, Role::Kernel | Role::Root);
+        let roles: Vec<(&str, bool)> = sources.iter().map(|s| (s.name.as_str(), is_first(&s.role))).collect();
         if !is_ordered(&roles) {
             for (number, planned) in sources.iter_mut().enumerate() {
                 planned.name = format!("{number:02}-{}", planned.name);
@@ -99,7 +111,7 @@ impl<'s> Plan<'s> {
         if self.unchanged(store, hashes).is_some() {
             return 0;
         }
-        let copied = |f: &&Planned| !self.os.in_place || matches!(f.source, Source::Folder(..));
+        let copied = |f: &&Planned| !self.os.in_place || !matches!(f.source, Source::File(..));
         self.files.iter().filter(copied).map(|f| f.length).sum()
     }
 
@@ -206,6 +218,13 @@ impl<'s> Plan<'s> {
                 symlink(path, to).at(to, "be made")?;
             }
             Source::File(path, _) => copy(path, to, progress)?,
+            Source::Root(packed) => {
+                let file = packed.file.as_deref().ok_or_else(|| changed(&packed.source))?;
+                // Nobody writes to either of them again, so that both names may stand for the same blocks.
+                if fs::hard_link(file, to).is_err() {
+                    copy(file, to, progress)?;
+                }
+            }
             Source::Folder(path, packed) => {
                 let file = fs::File::create(to).at(to, "be made")?;
                 let written = overlay::pack(path, io::BufWriter::new(file));
@@ -264,7 +283,7 @@ impl<'s> Plan<'s> {
         let image = Image {
             name: os.name.clone(),
             title: os.title.clone(),
-            method: Method::Kexec,
+            method: os.method,
             info_hash: metainfo.info_hash,
             piece_length: self.geometry.piece_length(),
             pieces_sha256: Sha256::digest(&list).into(),
@@ -272,6 +291,7 @@ impl<'s> Plan<'s> {
             cmdline: os.cmdline.clone(),
             memory: os.memory,
             linger: os.linger,
+            program: os.program.as_ref().map(|program| program.value.clone()),
         };
         let folder = store.images().join(&hashed.info_hash);
         let seed_file = |(planned, known): (&Planned, &HashedFile)| FileConfig {
@@ -297,12 +317,13 @@ impl Source {
         match self {
             Source::File(path, fingerprint) => (path, Some(fingerprint.clone()), None),
             Source::Folder(path, packed) => (path, None, Some(hex(&packed.sha256))),
+            Source::Root(packed) => (&packed.source, None, Some(packed.look.clone())),
         }
     }
 }
 
 /// Whether the names, sorted as a torrent sorts them, are different and keep the order of the hand-over: the
-/// kernel's place is free, every other file's is not. A leading dot hides a file from lava_torrent.
+/// kernel's place (or a root's) is free, every other file's is not. A leading dot hides a file from lava_torrent.
 fn is_ordered(files: &[(&str, bool)]) -> bool {
     let handed: Vec<&str> = files.iter().filter(|(_, kernel)| !kernel).map(|(name, _)| *name).collect();
     let ordered = handed.windows(2).all(|pair| pair[0] < pair[1]);

@@ -8,6 +8,8 @@ mod key;
 mod init;
 mod examine;
 mod overlay;
+mod squashfs;
+mod root;
 mod copy;
 mod hash;
 mod image;
@@ -19,7 +21,7 @@ pub mod units;
 use crate::compile::{Inputs, Outcome};
 use crate::error::Error;
 use crate::examine::{Examined, examine};
-use crate::image::Built;
+use crate::image::{Built, Plan};
 use crate::options::{Action, Options, USAGE};
 use crate::progress::bytes;
 use boottorrent_masterd::site::Site;
@@ -101,7 +103,12 @@ fn build_images(site: &Site, store: &Store) -> Result<Vec<Built>, Error> {
     let mut hashes = Hashes::read(store)?;
     let announce = format!("udp://{}:{}/announce", site.address.value, site.services.tracker_port);
     let mut images = Vec::new();
-    for plan in examine::plans(site)? {
+    let mut roots = Vec::new();
+    for os in &site.images {
+        let mut say = |line: &str| println!("{}: {line}", os.name);
+        let packed = os.root.as_ref().map(|root| root::pack(root, store, &mut say)).transpose()?.flatten();
+        roots.extend(packed.as_ref().and_then(|packed| packed.file.clone()));
+        let plan = Plan::new(os, packed)?;
         let built = plan.build(store, &mut hashes, &announce)?;
         println!(
             "{}: {} in {} pieces, info-hash {}",
@@ -112,6 +119,7 @@ fn build_images(site: &Site, store: &Store) -> Result<Vec<Built>, Error> {
         );
         images.push(built);
     }
+    root::collect(store, &roots)?;
     Ok(images)
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn pack(folder: &Path, out: impl Write) -> Result<Packed, Error> {
 }
 
 /// Every path below the folder, a folder before what is in it, sorted.
-fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Error> {
+pub(crate) fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Error> {
     for path in store::list(folder)? {
         let is_folder = path.symlink_metadata().at(&path, "be looked at")?.is_dir();
         paths.push(path.clone());

@@ -47,6 +47,16 @@ pub fn small() -> Result<PathBuf, LabError> {
     Ok(folder)
 }
 
+/// A root of busybox alone, for programs that are run. Folder: `tree`.
+///
+/// # Errors
+/// When the script fails.
+pub fn program() -> Result<PathBuf, LabError> {
+    let folder = programs::cache().join("os/program");
+    make("tests/images/program", &[&folder.to_string_lossy()])?;
+    Ok(folder)
+}
+
 /// Debian 12 in memory, up to systemd's login prompt. Files: `vmlinuz`, `initrd.img`, `filesystem.squashfs`.
 ///
 /// # Errors

@@ -32,6 +32,7 @@ impl Room {
     pub fn new() -> Result<Self, LabError> {
         let kernel = os::kernel()?;
         os::small()?;
+        os::program()?;
         let mut binds = installation::files()?;
         let lab = Lab::new()?;
         binds.push((kernel.folder.clone(), KERNEL.into()));

@@ -32,6 +32,19 @@ impl Os {
         Self { name: name.into(), toml }
     }
 
+    /// A shell script that is run in busybox's tree, with the small OS's payload as a file of it; `more` is appended to its
+    /// table. `{{` and `}}` stand for braces, as os.toml wants it.
+    #[must_use]
+    pub fn program(name: &str, script: &str, more: &str) -> Self {
+        let toml = format!(
+            "title = \"Program {name}\"\nmethod = \"run\"\nroot = \"{IMAGES}/program/tree\"\n\
+             files = {{ \"{IMAGES}/small/payload.bin\" = \"/os/payload.bin\" }}\n\
+             run = [\"/bin/sh\", \"-c\", \'\'\'\n{script}\'\'\', \"{{hostname}}\", \"{{memory}}\", \"{{cpus}}\"]\n\
+             memory = \"64M\"\n{more}\n"
+        );
+        Self { name: name.into(), toml }
+    }
+
     /// Debian 12 in memory by Debian's own live-boot.
     #[must_use]
     pub fn debian() -> Self {

@@ -9,6 +9,7 @@ mod clock;
 mod limits;
 mod link;
 pub(crate) mod pace;
+mod rate;
 mod strangers;
 mod outputs;
 mod chores;
@@ -29,6 +30,7 @@ use link::Link;
 use local::LocalSockets;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rate::Bucket;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -149,6 +151,9 @@ pub struct Driver {
     dirty: Vec<Conn>,
     /// Links that have sent in this turn.
     fed: Vec<Conn>,
+    /// The bound on uploads, if there is one, and the links that wait for it.
+    bucket: Option<Bucket>,
+    held: VecDeque<Conn>,
     events: VecDeque<Event>,
     peer_id: PeerId,
     source: Ipv4Addr,
@@ -190,6 +195,8 @@ impl Driver {
             deadlines: BTreeSet::new(),
             dirty: Vec::new(),
             fed: Vec::new(),
+            bucket: None,
+            held: VecDeque::new(),
             events: VecDeque::new(),
             peer_id: options.peer_id,
             source: options.source,
@@ -262,6 +269,14 @@ impl Driver {
             && seat.content.geometry == content.geometry
         {
             seat.content = content;
+        }
+    }
+
+    /// Bounds what all torrents together send, in bytes a second; none: as much as the network takes.
+    pub fn bound_upload(&mut self, rate: Option<u64>) {
+        if self.bucket.as_ref().map(Bucket::rate) != rate {
+            let now = self.clock.now();
+            self.bucket = rate.map(|rate| Bucket::new(rate, now));
         }
     }
 
@@ -340,7 +355,8 @@ impl Driver {
     pub fn patience(&self, most: Option<Duration>) -> Option<Duration> {
         let cores = self.seats.values().flat_map(|s| [s.swarm.wake_at(), s.trackers.wake_at()]);
         let links = self.deadlines.first().map(|(at, _)| *at);
-        let wake = cores.flatten().chain(links).chain(self.listeners.rests_until).min();
+        let held = self.held.front().map(|_| self.bucket.as_ref().map_or(Time(0), Bucket::ready_at));
+        let wake = cores.flatten().chain(links).chain(self.listeners.rests_until).chain(held).min();
         let wake = wake.map(|at| at.since(self.clock.now()));
         wake.into_iter().chain(most).min()
     }

@@ -208,23 +208,36 @@ impl Outbound {
         u32::try_from(self.queued).unwrap_or(u32::MAX)
     }
 
-    /// What is to be sent next, in order, in `most` parts or one more.
-    pub(crate) fn parts(&self, most: usize) -> Vec<Part<'_>> {
+    /// What is to be sent next, in order, in `most` parts or one more, and of `most_bytes` at most.
+    pub(crate) fn parts(&self, most: usize, most_bytes: u64) -> Vec<Part<'_>> {
         let mut parts = Vec::with_capacity(most + 1);
         let mut skip = self.sent;
+        let mut left = most_bytes;
+        let mut cut = |length: u64| {
+            let here = length.min(left);
+            left -= here;
+            here
+        };
         for segment in self.queue.iter().take(most / 2) {
             match segment {
-                Segment::Bytes(bytes) => parts.push(Part::Bytes(&bytes[skip..])),
+                Segment::Bytes(bytes) => {
+                    let here = cut((bytes.len() - skip) as u64) as usize;
+                    parts.push(Part::Bytes(&bytes[skip..skip + here]));
+                }
                 Segment::Block { header, at, length } => {
                     if skip < PIECE_HEADER {
-                        parts.push(Part::Bytes(&header[skip..]));
+                        let here = cut((PIECE_HEADER - skip) as u64) as usize;
+                        parts.push(Part::Bytes(&header[skip..skip + here]));
                     }
                     let past = skip.saturating_sub(PIECE_HEADER) as u64;
-                    parts.push(Part::Stored { at: at + past, length: u64::from(*length) - past });
+                    let here = cut(u64::from(*length) - past);
+                    parts.push(Part::Stored { at: at + past, length: here });
                 }
             }
             skip = 0;
         }
+        // What the bound leaves nothing of would be a part of no bytes.
+        parts.retain(|part| !matches!(part, Part::Bytes([]) | Part::Stored { length: 0, .. }));
         parts
     }
 
@@ -267,7 +280,7 @@ mod tests {
             Part::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Part::Stored { length, .. } => format!("{length}]"),
         };
-        out.parts(24).into_iter().map(part).collect()
+        out.parts(24, u64::MAX).into_iter().map(part).collect()
     }
 
     #[test]
@@ -292,5 +305,28 @@ mod tests {
         assert_eq!((order(&out), out.queued()), ("16000]fg[16384]".into(), 16000 + 2 + 16397));
         out.advance(16000 + 2 + 16397);
         assert_eq!((order(&out), out.queued()), (String::new(), 0));
+    }
+
+    #[test]
+    fn a_bound_cuts_in_the_middle_of_whatever_is_next() {
+        let geometry = Geometry::new(1 << 15, 1 << 16).unwrap();
+        let (store, verifier) = (Box::new(Nothing), Verifier::Sha256(vec![]));
+        let content = Content { geometry, store, verifier };
+        let mut out = Outbound::default();
+        out.push(|b| b.extend(b"ab"));
+        out.push_block(Block { piece: geometry.piece(0).unwrap(), offset: 0, length: 16384 }, &content);
+        let whole = out.queued();
+        for step in [1, 3, 9, 1000] {
+            let bytes: u64 = (out.parts(24, step).iter())
+                .map(|part| match part {
+                    Part::Bytes(bytes) => bytes.len() as u64,
+                    Part::Stored { length, .. } => *length,
+                })
+                .sum();
+            assert_eq!(bytes, step);
+            out.advance(bytes as usize);
+        }
+        assert_eq!(out.queued(), whole - 1013);
+        assert_eq!(order(&out), "15386]");
     }
 }

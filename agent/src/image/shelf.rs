@@ -1,7 +1,7 @@
 //! The image's storage over its two lives: written to while it arrives, only read once it is whole.
 //!
-//! Decides when it turns from one into the other. kexec_file_load refuses a file that anybody may still write to
-//! (ETXTBSY); peers are served from the very same pages before and after.
+//! Decides when it turns from one into the other. kexec_file_load and exec refuse a file that anybody may still write
+//! to (ETXTBSY); peers are served from the very same pages before and after.
 
 use std::os::fd::BorrowedFd;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -18,8 +18,8 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(super) fn new(download: Download, layout: Layout, laid: &Laid) -> Self {
-        let files = std::iter::once(&laid.kernel).chain(&laid.initrd);
-        let sources = files.map(|path| Source { path: path.clone(), fingerprint: None }).collect();
+        let sources =
+            laid.paths().into_iter().map(|path| Source { path: path.clone(), fingerprint: None }).collect();
         Self { store: RwLock::new(Box::new(download)), layout, sources }
     }
 

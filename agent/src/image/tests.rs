@@ -1,6 +1,6 @@
 use super::*;
 use boottorrent_swarm::InfoHash;
-use boottorrent_swarm::catalog::{self, Linger, Method};
+use boottorrent_swarm::catalog::Linger;
 use std::io::{Cursor, Read as _};
 
 fn image(files: &[(&str, u64, Role)]) -> Image {
@@ -22,6 +22,7 @@ fn image(files: &[(&str, u64, Role)]) -> Image {
         cmdline: String::new(),
         memory: 0,
         linger: Linger::Auto,
+        program: None,
     }
 }
 
@@ -95,8 +96,9 @@ fn the_final_initrd_holds_everything_in_order() {
     storage::Store::digest(&store, 0, torrent.len() as u64, &mut |bytes| read.extend_from_slice(bytes))
         .unwrap();
     assert_eq!(read, torrent);
-    assert_eq!(fs::read(&laid.kernel).unwrap(), b"bzImg");
-    let initrd = fs::read(laid.initrd.as_ref().unwrap()).unwrap();
+    let Laid::Kernel { kernel, initrd: Some(initrd) } = laid else { panic!("{laid:?}") };
+    assert_eq!(fs::read(kernel).unwrap(), b"bzImg");
+    let initrd = fs::read(initrd).unwrap();
     assert_eq!(5 + initrd.len() as u64, plan.bytes());
     assert_eq!((plan.stored(root.path(), &image), plan.displaced(root.path(), &image)), (plan.bytes(), 0));
     assert!(!root.path().join("an-older-image").exists());
@@ -123,7 +125,32 @@ fn a_kernel_alone_has_no_initrd() {
     let image = image(&[("vmlinuz", 5, Role::Kernel)]);
     let root = tempfile::tempdir().unwrap();
     let laid = Plan::new(&image, &Arc::default()).unwrap().lay(root.path(), &image).unwrap().laid;
-    assert_eq!(laid.initrd, None);
+    assert!(matches!(laid, Laid::Kernel { initrd: None, .. }), "{laid:?}");
+}
+
+#[test]
+fn a_programs_files_lie_as_they_are_and_may_be_executed_once_they_are_sealed() {
+    let script = b"#!/bin/sh\nexit 7\n";
+    let root = vec![9; 20_000];
+    let files = [
+        ("root.squashfs", root.len() as u64, Role::Root),
+        ("tool", script.len() as u64, Role::Placed("/bin/tool".into())),
+    ];
+    let image = Image { method: Method::Run, ..image(&files) };
+    let place = tempfile::tempdir().unwrap();
+    let overlay: Arc<[u8]> = archive("etc/hostname", b"n01\n").into();
+    let plan = Plan::new(&image, &overlay).unwrap();
+    assert_eq!(plan.bytes(), root.len() as u64 + script.len() as u64, "nothing is wrapped or added");
+    let Laying { laid, shelf, .. } = plan.lay(place.path(), &image).unwrap();
+    let store = Shared(Arc::clone(&shelf));
+    for (at, chunk) in [&root[..], &script[..]].concat().chunks(16384).enumerate() {
+        storage::Store::write(&store, at as u64 * 16384, chunk).unwrap();
+    }
+    shelf.seal().unwrap();
+    let Laid::Files(paths) = laid else { panic!("{laid:?}") };
+    assert_eq!(fs::read(&paths[0]).unwrap(), root);
+    assert_eq!(std::process::Command::new(&paths[1]).status().unwrap().code(), Some(7));
+    assert_eq!((plan.stored(place.path(), &image), plan.displaced(place.path(), &image)), (plan.bytes(), 0));
 }
 
 #[test]

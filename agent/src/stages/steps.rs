@@ -4,6 +4,7 @@
 
 mod arrival;
 mod download;
+mod program;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use boottorrent_swarm::template::Values;
 
 use super::{Done, Failure};
-use crate::image::Plan;
+use crate::image::{Laid, Plan};
 use crate::memory::{Bill, Memory};
 use crate::worker::Boot;
 use crate::{choice, clock, handover, linger, load, mounts, sys};
@@ -19,6 +20,7 @@ use crate::{choice, clock, handover, linger, load, mounts, sys};
 pub(super) use arrival::{catalog, lease, link, modules};
 pub(super) use download::download;
 use download::with_bytes;
+pub(super) use program::{layout, run};
 
 /// How often stages that wait for the swarm look at it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -51,6 +53,7 @@ pub(super) fn memory(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let _ = sys::kexec_unload();
     let memory = Memory::read()?.with_freed(plan.displaced(root, &image));
     let bill = Bill::new(plan.bytes(), plan.stored(root, &image), image.memory, memory);
+    let bill = bill.of_method(image.method);
     let bill = bill.check().inspect_err(|_| choice::forget())?;
     Ok(Done::new(bill.to_string()))
 }
@@ -64,10 +67,14 @@ pub(super) fn load(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let own = boot.node.as_ref().map(|node| node.cmdline.clone()).unwrap_or_default();
     let (mac, ip, hostname, master) =
         (lease.card.mac.to_string(), lease.address.to_string(), boot.name(), master.to_string());
-    let values = Values { mac: &mac, ip: &ip, hostname: &hostname, master: &master, site: &site };
+    let values =
+        Values { mac: &mac, ip: &ip, hostname: &hostname, master: &master, site: &site, ..Values::default() };
     let cmdline = load::cmdline(&image.cmdline, &own, &values).inspect_err(|_| choice::forget())?;
+    let Laid::Kernel { kernel, initrd } = laid else {
+        return Err(Failure::new("the image was laid for a program"));
+    };
     shelf.seal()?;
-    load::load(&laid, &cmdline).inspect_err(|_| choice::forget())?;
+    load::load(&kernel, initrd.as_deref(), &cmdline).inspect_err(|_| choice::forget())?;
     Ok(Done::new(format!("command line: {cmdline}")))
 }
 

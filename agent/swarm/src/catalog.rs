@@ -1,6 +1,10 @@
 //! The signed catalog: which images a site offers and how a node hands over to each.
 //! Decides what is a legal catalog; never checks the signature (that is the agent's, before it parses).
 
+mod program;
+
+pub use program::{After, MAX_ARGUMENTS, MAX_VARIABLES, NICE, Program, is_plain_path, is_variable};
+
 use crate::InfoHash;
 use crate::bencode::{self, Dict, Writer};
 use crate::metainfo::Geometry;
@@ -91,9 +95,11 @@ pub struct Image {
     pub files: Vec<File>,
     /// Kernel command line, a [`crate::template`].
     pub cmdline: String,
-    /// Bytes that the next kernel needs besides the image itself, to unpack and to run.
+    /// Bytes that the next kernel or the program needs besides the image itself, to unpack and to run.
     pub memory: u64,
     pub linger: Linger,
+    /// What is run; there with [`Method::Run`] only.
+    pub program: Option<Program>,
 }
 
 /// A file of an image's torrent.
@@ -114,6 +120,10 @@ pub enum Role {
     Initrd,
     /// A file that the next initramfs shall find under this path (no leading slash).
     Wrapped(String),
+    /// The squashfs that a program finds as its root.
+    Root,
+    /// A file that a program finds under this path of its root, read-only.
+    Placed(String),
 }
 
 impl Catalog {
@@ -192,6 +202,8 @@ impl Image {
                             Role::Kernel => w.str("role").str("kernel"),
                             Role::Initrd => w.str("role").str("initrd"),
                             Role::Wrapped(to) => w.str("role").str("wrapped").str("to").str(to),
+                            Role::Root => w.str("role").str("root"),
+                            Role::Placed(to) => w.str("role").str("placed").str("to").str(to),
                         };
                     });
                 }
@@ -205,7 +217,12 @@ impl Image {
                 Method::Run => "run",
             });
             w.str("name").str(&self.name).str("piece length").int(self.piece_length.into());
-            w.str("pieces").bytes(&self.pieces_sha256).str("title").str(&self.title);
+            w.str("pieces").bytes(&self.pieces_sha256);
+            if let Some(program) = &self.program {
+                w.str("program");
+                program.emit(w);
+            }
+            w.str("title").str(&self.title);
         });
     }
 
@@ -234,13 +251,29 @@ impl Image {
             cmdline: text(dict, "cmdline")?,
             memory: dict.uint("memory").ok_or(Error::Key("memory"))?,
             linger: dict.uint("linger").map_or(Linger::Auto, Linger::Milliseconds),
+            program: dict.dict("program").map(Program::parse).transpose()?,
         };
         image.geometry()?;
-        let kernels = image.files.iter().filter(|f| f.role == Role::Kernel).count();
-        if image.method == Method::Kexec && kernels != 1 {
+        image.check_method()?;
+        Ok(image)
+    }
+
+    /// Files and program are those of the method.
+    fn check_method(&self) -> Result<(), Error> {
+        let (first, is_legal): (Role, fn(&Role) -> bool) = match self.method {
+            Method::Kexec => {
+                (Role::Kernel, |role| matches!(role, Role::Kernel | Role::Initrd | Role::Wrapped(_)))
+            }
+            Method::Run => (Role::Root, |role| matches!(role, Role::Root | Role::Placed(_))),
+        };
+        let one = self.files.iter().filter(|file| file.role == first).count() == 1;
+        if !one || !self.files.iter().all(|file| is_legal(&file.role)) {
             return Err(Error::Key("role"));
         }
-        Ok(image)
+        if self.program.is_some() != (self.method == Method::Run) {
+            return Err(Error::Key("program"));
+        }
+        Ok(())
     }
 }
 
@@ -250,6 +283,14 @@ impl File {
             Some("kernel") => Role::Kernel,
             Some("initrd") => Role::Initrd,
             Some("wrapped") => Role::Wrapped(text(dict, "to")?),
+            Some("root") => Role::Root,
+            Some("placed") => {
+                let to = text(dict, "to")?;
+                if to == "/" || !is_plain_path(&to) {
+                    return Err(Error::Key("to"));
+                }
+                Role::Placed(to)
+            }
             _ => return Err(Error::Key("role")),
         };
         Ok(File { path: text(dict, "path")?, length: dict.uint("length").ok_or(Error::Key("length"))?, role })
@@ -305,8 +346,30 @@ mod tests {
                 cmdline: "boot=live hostname={hostname}".into(),
                 memory: 1 << 29,
                 linger: Linger::Auto,
+                program: None,
             }],
         }
+    }
+
+    fn with_program() -> Catalog {
+        let mut c = catalog();
+        let file = |path: &str, role| File { path: path.into(), length: 1_000_000, role };
+        c.images.push(Image {
+            name: "dos".into(),
+            method: Method::Run,
+            files: vec![file("00-root", Role::Root), file("01-dos.img", Role::Placed("/os/dos.img".into()))],
+            cmdline: String::new(),
+            program: Some(Program {
+                argv: vec!["/usr/bin/qemu".into(), "-m".into(), "{memory}".into()],
+                env: vec![("TERM".into(), "linux".into()), ("A".into(), String::new())],
+                workdir: "/".into(),
+                after: After::Restart,
+                nice: -5,
+                seed_rate: Some(6_250_000),
+            }),
+            ..c.images[0].clone()
+        });
+        c
     }
 
     #[test]
@@ -333,6 +396,45 @@ mod tests {
             let mut c = catalog();
             change(&mut c);
             assert_eq!(Catalog::parse(&c.emit()), Err(Error::Key(key)));
+        }
+    }
+
+    #[test]
+    fn a_program_reads_back_and_what_cannot_be_one_is_refused() {
+        let good = with_program();
+        assert_eq!(Catalog::parse(&good.emit()).unwrap(), good);
+        type Change = fn(&mut Program);
+        let changes: [(Change, &str); 8] = [
+            (|p| p.argv.clear(), "argv"),
+            (|p| p.argv[0] = "qemu".into(), "argv"),
+            (|p| p.argv[1] = "a\0b".into(), "argv"),
+            (|p| p.workdir = "/../etc".into(), "workdir"),
+            (|p| p.env[0].0 = "A".into(), "env"),
+            (|p| p.env[0].0 = "A=B".into(), "env"),
+            (|p| p.nice = 20, "nice"),
+            (|p| p.seed_rate = Some(0), "seed rate"),
+        ];
+        for (change, key) in changes {
+            let mut c = with_program();
+            change(c.images[1].program.as_mut().unwrap());
+            assert_eq!(Catalog::parse(&c.emit()), Err(Error::Key(key)));
+        }
+        type ChangeImage = fn(&mut Image);
+        let changes: [(ChangeImage, &str); 6] = [
+            (|i| i.program = None, "program"),
+            (|i| i.files[0].role = Role::Placed("/root".into()), "role"),
+            (|i| i.files[1].role = Role::Root, "role"),
+            (|i| i.files[1].role = Role::Initrd, "role"),
+            (|i| i.files[1].role = Role::Placed("/os/../../dos.img".into()), "to"),
+            (|i| i.method = Method::Kexec, "role"),
+        ];
+        for (change, key) in changes {
+            let mut c = with_program();
+            change(&mut c.images[1]);
+            assert_eq!(Catalog::parse(&c.emit()), Err(Error::Key(key)));
+        }
+        for end in 0..good.emit().len() {
+            assert!(Catalog::parse(&good.emit()[..end]).is_err());
         }
     }
 

@@ -1,11 +1,14 @@
-//! Templates of kernel command lines: `{mac} {ip} {hostname} {master} {site}`, `{{` and `}}` for braces.
+//! Templates of kernel command lines and of programs' arguments: `{mac} {ip} {hostname} {master} {site}`, for programs
+//! `{memory} {cpus}` as well, `{{` and `}}` for braces.
 //! Decides which keys and which characters of a value are legal; never guesses a missing value.
 
 use alloc::string::String;
 use core::fmt;
 
-/// The keys, so that boottorrent-gen refuses a wrong one long before a node meets it.
-pub const KEYS: [&str; 5] = ["mac", "ip", "hostname", "master", "site"];
+/// The keys of a kernel command line, so that boottorrent-gen refuses a wrong one long before a node meets it.
+pub const KEYS: &[&str] = &["mac", "ip", "hostname", "master", "site"];
+/// The keys of a program's arguments and environment.
+pub const PROGRAM_KEYS: &[&str] = &["mac", "ip", "hostname", "master", "site", "memory", "cpus"];
 
 /// Values for the keys of a template; parts of them come from DHCP and so from anybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,13 +18,17 @@ pub struct Values<'a> {
     pub hostname: &'a str,
     pub master: &'a str,
     pub site: &'a str,
+    /// MiB that a program may take; a kernel command line has none.
+    pub memory: &'a str,
+    /// Processors of the node; a kernel command line has none.
+    pub cpus: &'a str,
 }
 
 /// Why a template could not be filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// No such key.
-    Key(String),
+    /// No such key; those that there are.
+    Key { key: String, known: &'static [&'static str] },
     /// A brace without its partner.
     Brace,
     /// The value has a character outside `A-Za-z0-9.:_-`, or is empty.
@@ -31,8 +38,17 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Key(key) => {
-                write!(f, "there is no {{{key}}}: use {{mac}}, {{ip}}, {{hostname}}, {{master}} or {{site}}")
+            Error::Key { key, known } => {
+                write!(f, "there is no {{{key}}}: use")?;
+                for (n, name) in known.iter().enumerate() {
+                    let before = match known.len() - n {
+                        1 => " or",
+                        _ if n == 0 => "",
+                        _ => ",",
+                    };
+                    write!(f, "{before} {{{name}}}")?;
+                }
+                Ok(())
             }
             Error::Brace => f.write_str("a brace has no partner: write {{ or }} for a brace itself"),
             Error::Value { key, value } if value.is_empty() => write!(f, "{{{key}}} has no value here"),
@@ -45,12 +61,12 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Checks a template without values.
+/// Checks a template without values; `keys` are [`KEYS`] or [`PROGRAM_KEYS`].
 ///
 /// # Errors
 /// An unknown key, a brace without its partner.
-pub fn check(template: &str) -> Result<(), Error> {
-    walk(template, |_| Ok("")).map(|_| ())
+pub fn check(template: &str, keys: &'static [&'static str]) -> Result<(), Error> {
+    walk(template, keys, |_| Ok("")).map(|_| ())
 }
 
 /// The template with its keys replaced.
@@ -58,12 +74,14 @@ pub fn check(template: &str) -> Result<(), Error> {
 /// # Errors
 /// As [`check`], and a value that is empty or has characters that could change a command line's meaning.
 pub fn fill(template: &str, values: &Values<'_>) -> Result<String, Error> {
-    walk(template, |key| {
+    walk(template, PROGRAM_KEYS, |key| {
         let value = match key {
             "mac" => values.mac,
             "ip" => values.ip,
             "hostname" => values.hostname,
             "master" => values.master,
+            "memory" => values.memory,
+            "cpus" => values.cpus,
             _ => values.site,
         };
         if is_plain(value) { Ok(value) } else { Err(Error::Value { key, value: String::from(value) }) }
@@ -78,6 +96,7 @@ pub fn is_plain(value: &str) -> bool {
 
 fn walk<'v>(
     template: &str,
+    keys: &'static [&'static str],
     mut value: impl FnMut(&'static str) -> Result<&'v str, Error>,
 ) -> Result<String, Error> {
     let mut out = String::with_capacity(template.len());
@@ -92,7 +111,8 @@ fn walk<'v>(
             out.push('}');
             rest = after;
         } else if let Some((key, after)) = from.strip_prefix('{').and_then(|k| k.split_once('}')) {
-            let known = KEYS.iter().find(|k| **k == key).ok_or_else(|| Error::Key(String::from(key)))?;
+            let unknown = || Error::Key { key: String::from(key), known: keys };
+            let known = keys.iter().find(|k| **k == key).ok_or_else(unknown)?;
             out.push_str(value(known)?);
             rest = after;
         } else {
@@ -106,9 +126,17 @@ fn walk<'v>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString as _;
 
-    const VALUES: Values<'_> =
-        Values { mac: "52:54:00:00:00:01", ip: "10.0.0.11", hostname: "n01", master: "10.0.0.1", site: "" };
+    const VALUES: Values<'_> = Values {
+        mac: "52:54:00:00:00:01",
+        ip: "10.0.0.11",
+        hostname: "n01",
+        master: "10.0.0.1",
+        site: "",
+        memory: "512",
+        cpus: "4",
+    };
 
     #[test]
     fn keys_are_replaced_and_braces_escaped() {
@@ -121,10 +149,20 @@ mod tests {
 
     #[test]
     fn wrong_templates_are_named() {
-        assert_eq!(check("{host}"), Err(Error::Key("host".into())));
+        let told = check("{host}", KEYS).unwrap_err().to_string();
+        assert_eq!(told, "there is no {host}: use {mac}, {ip}, {hostname}, {master} or {site}");
         for bad in ["{", "}", "a{ip", "ip}", "{{}"] {
-            assert_eq!(check(bad), Err(Error::Brace), "{bad}");
+            assert_eq!(check(bad, KEYS), Err(Error::Brace), "{bad}");
         }
+    }
+
+    #[test]
+    fn programs_have_keys_that_kernels_have_not() {
+        assert_eq!(fill("-m {memory} -smp {cpus}", &VALUES).unwrap(), "-m 512 -smp 4");
+        assert_eq!(check("{memory}{cpus}", PROGRAM_KEYS), Ok(()));
+        assert!(check("{memory}", KEYS).unwrap_err().to_string().starts_with("there is no {memory}"));
+        let kernel = Values { memory: "", ..VALUES };
+        assert!(matches!(fill("{memory}", &kernel), Err(Error::Value { key: "memory", .. })));
     }
 
     #[test]

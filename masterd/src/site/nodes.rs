@@ -146,7 +146,7 @@ fn check_address(
 
 /// A command line's template: its keys are known, and it is one line.
 pub(crate) fn check_template(text: &str, place: &Place, findings: &Findings) {
-    if let Err(e) = template::check(text) {
+    if let Err(e) = template::check(text, template::KEYS) {
         findings.add(place, format!("\"cmdline\": {e}"), "correct the template");
     }
     if text.chars().any(char::is_control) {

@@ -3,22 +3,24 @@
 
 use super::finding::{At, Findings, Place, join};
 use super::nodes::check_template;
+use super::program::{self, Root};
 use super::section::{Document, Section};
 use super::value::{Size, Spelt};
 use super::{LingerText, Name};
-use boottorrent_swarm::catalog::{self, Linger, Role};
+use boottorrent_swarm::catalog::{self, Linger, Method, Program, Role};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file in each folder below os/.
 pub const FILE: &str = "os.toml";
-/// What a kernel and its init need besides the image unless os.toml says more: Debian's live system boots in it.
+/// What a kernel and its init, or a program, need besides the image unless os.toml says more: Debian's live system boots
+/// in it.
 const MEMORY: Size = Size(256 << 20);
 /// Bytes of a name in a torrent: NAME_MAX is 255, and gen puts a number before it.
 const MAX_FILE_NAME: usize = 240;
-/// Bytes of a path in the next initramfs; the kernel's unpacker stops at PATH_MAX.
-const MAX_TARGET: usize = 1024;
+/// Bytes of a path in the next initramfs or in a root; the kernel's unpacker stops at PATH_MAX.
+pub(super) const MAX_TARGET: usize = 1024;
 
 /// What ProtectHome= and PrivateTmp= hide from a unit unless it is bound in.
 pub const HIDDEN_FROM_UNITS: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
@@ -30,12 +32,17 @@ pub struct Os {
     /// The name of its folder.
     pub name: String,
     pub title: String,
-    /// Kernel first, then archives in their order, then wrapped files by target.
+    pub method: Method,
+    /// Kernel first, then archives in their order, then wrapped files by target; of a program the files beside its root.
     pub parts: Vec<Part>,
+    /// What becomes the squashfs that a program runs in.
+    pub root: Option<Root>,
+    /// What is run, with the line that names it.
+    pub program: Option<At<Program>>,
     /// A folder that is packed into the image as its last archive.
     pub overlay: Option<PathBuf>,
     pub cmdline: String,
-    /// Bytes that the next kernel needs besides the image.
+    /// Bytes that the next kernel or the program needs besides the image.
     pub memory: u64,
     pub linger: Linger,
     /// Served from the site folder, without a copy.
@@ -105,26 +112,26 @@ fn read(folder: &Path, findings: &Findings) -> Option<Os> {
     let document = Document::open(&folder.join(FILE), findings)?;
     let table = document.parse(findings)?;
     let section = Section::root(&document, &table, findings);
-    let method = section.need::<Method>("method", "\"kexec\"");
-    if let Some(At { value: Method::Run, place }) = &method {
-        let what = "method \"run\" comes with a later version";
-        findings.add(place, what, "write method = \"kexec\", or take the folder out of os/");
-        return None;
-    }
+    let method = section.need::<MethodText>("method", "\"kexec\"").map_or(Method::Kexec, |m| m.value.0);
+    let is_run = method == Method::Run;
     let os = Os {
         place: section.place().clone(),
         title: section.get::<Title>("title").map_or_else(|| name.clone(), |t| t.value.0),
         name,
-        parts: read_parts(&section, folder),
-        overlay: read_overlay(&section, folder),
-        cmdline: read_cmdline(&section),
+        method,
+        parts: if is_run { program::read_files(&section, folder) } else { read_parts(&section, folder) },
+        root: if is_run { program::read_root(&section, folder) } else { None },
+        program: if is_run { program::read(&section) } else { None },
+        overlay: if is_run { None } else { read_overlay(&section, folder) },
+        cmdline: if is_run { String::new() } else { read_cmdline(&section) },
         memory: section.get::<Size>("memory").map_or(MEMORY, |m| m.value).0,
         linger: Linger::Auto,
         in_place: section.get_bool("in-place").unwrap_or(false),
         piece_length: section.get::<PieceLength>("piece-length").map(|l| l.value.0),
         lingers: false,
     };
-    let linger = section.get::<LingerText>("linger");
+    // A program's node serves the others for as long as it runs: there is nothing to linger for.
+    let linger = if is_run { None } else { section.get::<LingerText>("linger") };
     section.finish();
     let os = match linger {
         Some(l) => Os { linger: l.value.0, lingers: true, ..os },
@@ -194,16 +201,20 @@ fn check_parts(os: &Os, findings: &Findings) {
     let mut targets: Vec<(&str, &Place)> = Vec::new();
     for part in &os.parts {
         check_file(part, os.in_place, findings);
-        if let Role::Wrapped(target) = &part.role {
+        if let Role::Wrapped(target) | Role::Placed(target) = &part.role {
             if let Some((_, earlier)) = targets.iter().find(|(t, _)| t == target) {
-                let what = format!("two files become /{target}");
+                let what = format!("two files become /{}", target.trim_start_matches('/'));
                 findings.add(&part.place, what, format!("change it here or in {}", earlier.in_words()));
             }
             targets.push((target, &part.place));
         }
     }
-    if os.parts.len() + usize::from(os.overlay.is_some()) > catalog::MAX_FILES {
-        let what = format!("{} files make one image", os.parts.len());
+    if let Some(root) = &os.root {
+        program::check_root(root, os.in_place, findings);
+    }
+    let more = usize::from(os.overlay.is_some()) + usize::from(os.root.is_some());
+    if os.parts.len() + more > catalog::MAX_FILES {
+        let what = format!("{} files make one image", os.parts.len() + more);
         findings.add(
             &os.place,
             what,
@@ -212,7 +223,7 @@ fn check_parts(os: &Os, findings: &Findings) {
     }
 }
 
-fn check_file(part: &Part, in_place: bool, findings: &Findings) {
+pub(super) fn check_file(part: &Part, in_place: bool, findings: &Findings) {
     let path = part.source.display();
     let tell = |what: String, remedy: &str| findings.add(&part.place, what, remedy);
     if let Err(why) = torrent_name(&part.source) {
@@ -284,18 +295,15 @@ pub fn torrent_name(path: &Path) -> Result<&str, &'static str> {
     Ok(name)
 }
 
-enum Method {
-    Kexec,
-    Run,
-}
+struct MethodText(Method);
 
-impl Spelt for Method {
-    const KIND: &'static str = "\"kexec\"";
+impl Spelt for MethodText {
+    const KIND: &'static str = "\"kexec\" or \"run\"";
 
-    fn read(text: &str) -> Result<Method, String> {
+    fn read(text: &str) -> Result<MethodText, String> {
         match text {
-            "kexec" => Ok(Method::Kexec),
-            "run" => Ok(Method::Run),
+            "kexec" => Ok(MethodText(Method::Kexec)),
+            "run" => Ok(MethodText(Method::Run)),
             _ => Err(format!("{text:?} is no method")),
         }
     }

@@ -6,7 +6,7 @@ use super::value::Spelt;
 use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 use toml::Spanned;
@@ -189,6 +189,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A whole number within bounds.
+    pub(crate) fn get_integer(&self, key: &'static str, bounds: RangeInclusive<i8>) -> Option<i8> {
+        let (value, place) = self.take(key)?;
+        let wanted = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        let DeValue::Integer(n) = value.get_ref() else {
+            self.wrong_type(key, &place, value.get_ref(), &wanted);
+            return None;
+        };
+        let number = i8::from_str_radix(n.as_str(), n.radix()).ok().filter(|number| bounds.contains(number));
+        if number.is_none() {
+            self.findings.add(&place, format!("\"{key}\" is {n}"), format!("it must be {wanted}"));
+        }
+        number
+    }
+
     /// A port number.
     pub(crate) fn get_port(&self, key: &'static str) -> Option<At<u16>> {
         let (value, place) = self.take(key)?;
@@ -213,6 +228,31 @@ impl<'a> Section<'a> {
                 DeValue::Array(array) => self.items(key, array),
                 _ => self.spelt(key, value, place).into_iter().collect(),
             },
+        }
+    }
+
+    /// The line of a list that must have something in it; the lack of it is a finding that shows an example.
+    pub(crate) fn need_list(&self, key: &'static str, example: &str) -> Option<Place> {
+        match self.take(key) {
+            Some((value, place)) => match value.get_ref() {
+                DeValue::Array(array) if array.is_empty() => {
+                    self.findings.add(
+                        &place,
+                        format!("\"{key}\" is empty"),
+                        format!("write {key} = {example}"),
+                    );
+                    None
+                }
+                _ => Some(place),
+            },
+            None => {
+                // A misspelt key is told once, by finish(), with this name as the suggestion.
+                if !self.has_near(key) {
+                    let what = format!("{} has no \"{key}\"", self.title);
+                    self.findings.add(&self.place, what, format!("add {key} = {example}"));
+                }
+                None
+            }
         }
     }
 

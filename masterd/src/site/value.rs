@@ -114,6 +114,27 @@ impl Spelt for Size {
     }
 }
 
+/// Bytes in a second, written in bits as network people do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
+impl Spelt for Rate {
+    const KIND: &'static str = "a rate such as \"50Mbit\" (units: kbit, Mbit, Gbit in a second)";
+
+    fn read(text: &str) -> Result<Rate, String> {
+        let (number, unit) = split_unit(text);
+        let bits: u64 = match unit {
+            "kbit" => 1_000,
+            "Mbit" => 1_000_000,
+            "Gbit" => 1_000_000_000,
+            "" => return Err(format!("{text:?} has no unit")),
+            _ => return Err(format!("{text:?} is no rate")),
+        };
+        let rate = number.parse::<u64>().ok().and_then(|n| n.checked_mul(bits)).map(|bits| bits / 8);
+        rate.filter(|rate| *rate > 0).map(Rate).ok_or_else(|| format!("{text:?} is no rate"))
+    }
+}
+
 /// The types' own sentence without its advice: a finding carries that apart.
 fn before_advice(sentence: String) -> String {
     sentence.split(": write").next().unwrap_or_default().to_owned()
@@ -141,6 +162,16 @@ mod tests {
         assert_eq!(Size::read("512M"), Ok(Size(512 << 20)));
         for bad in ["512", "M", "1T", "99999999999G"] {
             assert!(Size::read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_in_bits() {
+        assert_eq!(Rate::read("50Mbit"), Ok(Rate(6_250_000)));
+        assert_eq!(Rate::read("8 kbit"), Ok(Rate(1000)));
+        assert_eq!(Rate::read("50"), Err("\"50\" has no unit".into()));
+        for bad in ["50MB", "0Mbit", "Mbit", "99999999999999Gbit"] {
+            assert!(Rate::read(bad).is_err(), "{bad}");
         }
     }
 

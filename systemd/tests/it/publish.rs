@@ -2,7 +2,7 @@
 
 use crate::tree::{Tree, command, generate, golden, read, stderr, stdout, write};
 use boottorrent_masterd::seed::config::SeedConfig;
-use boottorrent_swarm::catalog::{Catalog, Role};
+use boottorrent_swarm::catalog::{After, Catalog, Method, Program, Role};
 use boottorrent_swarm::metainfo::Metainfo;
 use boottorrent_swarm::nodefile::NodeFile;
 use sha2::{Digest, Sha256};
@@ -294,6 +294,50 @@ fn the_hand_over_has_its_order_and_overlays_are_signed() {
     assert_eq!((signed.length, signed.sha256), (overlay.len() as u64, Sha256::digest(&overlay).into()));
     assert_eq!((node.name.as_str(), node.os.as_deref()), ("n01", Some("debian")));
     assert!(bench.run().contains("nothing changed"), "packed overlays are compared too");
+}
+
+#[test]
+fn a_program_is_published_with_its_root_packed_once() {
+    let bench = Bench::new();
+    let os = bench.site().join("os/shell");
+    fs::create_dir_all(os.join("tree/bin")).unwrap();
+    fs::copy("/bin/busybox", os.join("tree/bin/busybox")).unwrap();
+    let toml = "title = \"Shell\"\nmethod = \"run\"\nroot = \"tree/\"\n\
+                files = { \"../debian/initrd.img\" = \"/os/disk.img\" }\n\
+                run = [\"/bin/busybox\", \"sh\", \"{memory}\"]\nenv = { ME = \"{ip}\" }\n\
+                after = \"restart\"\nnice = -3\nseed = { rate = \"50Mbit\" }\n";
+    fs::write(os.join("os.toml"), toml).unwrap();
+    let said = bench.run();
+    assert!(said.contains("shell: packing") && said.contains("generation 1 is"), "{said}");
+    let catalog = bench.assert_whole();
+    let image = catalog.image("shell").unwrap();
+    let program = Program {
+        argv: ["/bin/busybox", "sh", "{memory}"].map(str::to_owned).into(),
+        env: vec![("ME".into(), "{ip}".into())],
+        workdir: "/".into(),
+        after: After::Restart,
+        nice: -3,
+        seed_rate: Some(6_250_000),
+    };
+    assert_eq!((image.method, image.program.as_ref()), (Method::Run, Some(&program)));
+    let roles: Vec<&Role> = image.files.iter().map(|file| &file.role).collect();
+    assert_eq!(roles, [&Role::Placed("/os/disk.img".into()), &Role::Root]);
+    let root = bench.store().join("images").join(image.info_hash.to_string()).join("root.squashfs");
+    assert_eq!(fs::read(&root).unwrap()[..4], *b"hsqs");
+
+    let before = read(&bench.dir.path().join("root"));
+    let said = bench.run();
+    assert!(said.contains("nothing changed") && !said.contains("packing"), "{said}");
+    assert_eq!(read(&bench.dir.path().join("root")), before);
+    // The same files, made anew: packed again, and the same bytes come out.
+    fs::copy("/bin/busybox", os.join("tree/bin/other")).unwrap();
+    fs::rename(os.join("tree/bin/other"), os.join("tree/bin/busybox")).unwrap();
+    let said = bench.run();
+    assert!(said.contains("shell: packing") && said.contains("nothing changed"), "{said}");
+    fs::write(os.join("tree/note"), "new").unwrap();
+    assert!(bench.run().contains("generation 2 is"));
+    let cache = read(&bench.store().join("cache"));
+    assert_eq!(cache.keys().filter(|name| name.starts_with("root-")).count(), 1, "what is not used goes");
 }
 
 #[test]

@@ -3,15 +3,15 @@
 
 use boottorrent_fuzz::seeds;
 use boottorrent_swarm::InfoHash;
-use boottorrent_swarm::catalog::{Catalog, File, Image, Linger, Method, Role};
+use boottorrent_swarm::catalog::{After, Catalog, File, Image, Linger, Method, Program, Role};
 use libfuzzer_sys::fuzz_target;
 
 fn catalog() -> Catalog {
     let file = |path: &str, role| File { path: path.into(), length: 70_000, role };
-    let image = |name: &str, method, linger| Image {
+    let image = |name: &str, linger| Image {
         name: name.into(),
         title: "Debian 12, in memory".into(),
-        method,
+        method: Method::Kexec,
         info_hash: InfoHash([9; 20]),
         piece_length: 32_768,
         pieces_sha256: [3; 32],
@@ -23,6 +23,21 @@ fn catalog() -> Catalog {
         cmdline: "boot=live hostname={hostname}".into(),
         memory: 1 << 28,
         linger,
+        program: None,
+    };
+    let program = Program {
+        argv: vec!["/usr/bin/qemu".into(), "{memory}".into()],
+        env: vec![("TERM".into(), "linux".into())],
+        workdir: "/".into(),
+        after: After::Menu,
+        nice: 5,
+        seed_rate: Some(6_250_000),
+    };
+    let dos = Image {
+        method: Method::Run,
+        files: vec![file("00-root", Role::Root), file("01-dos.img", Role::Placed("/os/dos.img".into()))],
+        program: Some(program),
+        ..image("dos", Linger::Milliseconds(5000))
     };
     Catalog {
         site: "lab".into(),
@@ -32,8 +47,8 @@ fn catalog() -> Catalog {
         tracker_port: 6969,
         seed_port: 6881,
         images: vec![
-            image("debian", Method::Kexec, Linger::Auto),
-            image("dos", Method::Run, Linger::Milliseconds(5000)),
+            image("debian", Linger::Auto),
+            dos,
         ],
     }
 }

@@ -1,4 +1,4 @@
-//! Kernel command lines: whatever DHCP calls a node, it adds no word to them.
+//! Kernel command lines and programs' arguments: whatever DHCP calls a node, it adds no word to them.
 #![no_main]
 
 use boottorrent_fuzz::seeds;
@@ -11,8 +11,9 @@ fuzz_target!(
         let Ok(text) = std::str::from_utf8(data) else { return };
         let (line, hostile) = text.split_once('\0').unwrap_or((text, "n01"));
         let (mac, ip, master, site) = ("52:54:00:00:00:01", "10.0.0.11", "10.0.0.1", "lab");
-        let checked = template::check(line);
-        match template::fill(line, &Values { mac, ip, hostname: hostile, master, site }) {
+        let checked = template::check(line, template::PROGRAM_KEYS);
+        let (memory, cpus) = ("512", "2");
+        match template::fill(line, &Values { mac, ip, hostname: hostile, master, site, memory, cpus }) {
             Ok(filled) => {
                 assert_eq!(checked, Ok(()));
                 let words = |s: &str| s.chars().filter(|c| c.is_whitespace()).count();

@@ -19,5 +19,6 @@ mod hostile;
 mod trust;
 mod faults;
 mod worker;
+mod run;
 mod debian;
 mod tidy;

@@ -267,11 +267,13 @@ fn the_pages_know_every_key_and_option() {
         ("nodes", &page, "boottorrent.toml"),
         ("rack", &page, "boottorrent.toml"),
         ("os", &os_page, "os.toml"),
+        ("program", &os_page, "os.toml"),
     ] {
         let text = read(&root().join(format!("masterd/src/site/{source}.rs")));
         for read in [
             ">(\"",
             "get_bool(\"",
+            "get_integer(\"",
             "get_port(\"",
             "get_entries(\"",
             "read_options(&section, \"",

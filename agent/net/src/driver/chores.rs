@@ -54,9 +54,28 @@ impl Driver {
             self.too_late(conn, now);
         }
         self.accept_again(now);
+        self.release(now);
         while let Some(conn) = self.fed.pop() {
             if let Some(link) = self.links.get_mut(&conn) {
                 link.sent_in_turn = 0;
+            }
+        }
+    }
+
+    /// Lets links go on that waited for the bound on uploads, one after the other while it has something left.
+    fn release(&mut self, now: Time) {
+        // Who waits again does so behind the others, and has to wait for the next time.
+        for _ in 0..self.held.len() {
+            if self.bucket.as_mut().is_some_and(|bucket| bucket.allowance(now) == 0) {
+                return;
+            }
+            let Some(conn) = self.held.pop_front() else { return };
+            // A link that has gone meanwhile waits no more.
+            let Some(link) = self.links.get_mut(&conn) else { continue };
+            link.held = false;
+            if let Some(torrent) = link.torrent {
+                self.offer_room(conn, torrent, now);
+                self.perform(torrent, now);
             }
         }
     }

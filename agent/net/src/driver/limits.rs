@@ -25,6 +25,11 @@ pub(super) const LINK_RATE_WINDOW: Duration = Duration::from_millis(10);
 /// Segments of one write: eight blocks and the messages between them.
 pub(super) const SEND_PARTS: usize = 24;
 
+/// What a bounded upload may save up: less and a busy processor costs rate, more and a program beside it feels the burst.
+pub(super) const RATE_BURST: Duration = Duration::from_millis(20);
+/// Bytes below which a bounded upload does not write: one block, so that a frame is not sent in crumbs.
+pub(super) const RATE_QUANTUM: u64 = 16 * 1024;
+
 /// Connections that wait to be accepted: a room of nodes that are switched on at the same moment.
 pub const BACKLOG: i32 = 4096;
 /// Connections accepted in one turn, so that a flood of them does not starve the transfers.

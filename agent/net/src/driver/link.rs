@@ -35,6 +35,8 @@ pub(super) struct Link {
     /// What epoll was told.
     pub(super) interest: EpollFlags,
     pub(super) dirty: bool,
+    /// Waits for the bound on uploads.
+    pub(super) held: bool,
     /// Bytes written in this turn of the loop.
     pub(super) sent_in_turn: u64,
     socket: TcpStream,
@@ -59,6 +61,7 @@ impl Link {
             deadline: None,
             interest: EpollFlags::empty(),
             dirty: false,
+            held: false,
             sent_in_turn: 0,
             socket,
             inbound: Inbound::new(conn),
@@ -160,16 +163,17 @@ impl Link {
         self.sent_in_turn >= SEND_TURN
     }
 
-    /// Writes what the socket takes; bytes written. Less than was queued: the socket is full.
+    /// Writes what the socket takes, `most` bytes at most; bytes written. Less than was queued: the socket is full.
     pub(super) fn flush(
         &mut self,
         now: Time,
         content: &Content,
         scratch: &mut Vec<u8>,
+        most: u64,
     ) -> Result<usize, Hangup> {
         let mut total = 0;
-        while self.has_output() && !self.sated() {
-            let parts = self.outbound.parts(SEND_PARTS);
+        while self.has_output() && !self.sated() && (total as u64) < most {
+            let parts = self.outbound.parts(SEND_PARTS, most - total as u64);
             match content.store.send(self.socket.as_fd(), &parts, scratch) {
                 Ok(0) => return Err(Hangup::End),
                 Ok(n) => {

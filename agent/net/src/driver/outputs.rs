@@ -92,11 +92,27 @@ impl Driver {
     fn flush(&mut self, conn: Conn, now: Time) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.dirty = false;
+        if link.held {
+            return;
+        }
         let Some(torrent) = link.torrent else { return };
         let Some(seat) = self.seats.get_mut(&torrent) else { return };
         let fresh = link.sent_in_turn == 0;
-        match link.flush(now, &seat.content, &mut self.send_buffer) {
+        let most = self.bucket.as_mut().map_or(u64::MAX, |bucket| bucket.allowance(now));
+        match link.flush(now, &seat.content, &mut self.send_buffer, most) {
             Ok(written) => {
+                if let Some(bucket) = &mut self.bucket {
+                    bucket.spend(written as u64);
+                }
+                if link.has_output() && written as u64 >= most {
+                    link.held = true;
+                    self.held.push_back(conn);
+                    self.watch(conn, false);
+                    if fresh && written > 0 {
+                        self.fed.push(conn);
+                    }
+                    return;
+                }
                 if fresh && written > 0 {
                     self.fed.push(conn);
                 }
@@ -161,7 +177,9 @@ impl Driver {
     /// The socket takes bytes again: ours first, then the core is asked for more.
     pub(super) fn offer_room(&mut self, conn: Conn, torrent: u32, now: Time) {
         let Some(link) = self.links.get_mut(&conn) else { return };
-        if link.has_output() {
+        if link.held {
+            self.watch(conn, false);
+        } else if link.has_output() {
             self.mark(conn);
         } else if let Some(seat) = self.seats.get_mut(&torrent) {
             seat.swarm.handle(now, Input::Room { conn, bytes: link.room() });

@@ -70,12 +70,23 @@ fn seeder(
     path: &Path,
     bytes: &[u8],
 ) -> (SocketAddrV4, Arc<AtomicBool>, JoinHandle<Vec<Event>>) {
+    bounded_seeder(image, path, bytes, None)
+}
+
+/// The same, and never faster than so many bytes in a second.
+fn bounded_seeder(
+    image: &Image,
+    path: &Path,
+    bytes: &[u8],
+    rate: Option<u64>,
+) -> (SocketAddrV4, Arc<AtomicBool>, JoinHandle<Vec<Event>>) {
     std::fs::write(path, bytes).unwrap();
     let source = Source { path: path.to_owned(), fingerprint: None };
     let store = Box::new(Files::open(&[source], Layout::plain([bytes.len() as u64])).unwrap());
     let content = Content { geometry: image.geometry, store, verifier: Verifier::Sha256(image.list.clone()) };
     let (mut driver, at) = driver();
     driver.add(torrent(content, Have::All)).unwrap();
+    driver.bound_upload(rate);
     let done = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&done);
     let thread = std::thread::spawn(move || {
@@ -330,4 +341,30 @@ fn strangers_cost_a_warning_at_most() {
     let kinds: Vec<&str> =
         events.iter().filter_map(|e| if let Event::Warning(k, _) = e { Some(*k) } else { None }).collect();
     assert_eq!(kinds, ["peer for an unknown torrent", "malformed peer message"], "{events:?}");
+}
+
+#[test]
+fn a_bounded_upload_reaches_its_rate_and_never_more_whoever_asks() {
+    const RATE: u64 = 2_500_000;
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(5_000_000, 1 << 18);
+    let (seed, stop, thread) = bounded_seeder(&image, &dir.path().join("seed"), &image.bytes, Some(RATE));
+    // Two that do not know each other: everything that either gets comes from the bounded one.
+    let nodes = ["a", "b"].map(|name| {
+        let (mut node, _) = driver();
+        let content = empty(&image, &dir.path().join(name));
+        let id = node.add(Torrent { masters: vec![seed], ..torrent(content, Have::None) }).unwrap();
+        std::thread::spawn(move || {
+            let clock = node.clock;
+            let begun = clock.now();
+            complete(&mut node, id, || true);
+            (clock.now().since(begun), node.peers(id).iter().map(|peer| peer.bytes_in).sum::<u64>())
+        })
+    });
+    let ends = nodes.map(|node| node.join().unwrap());
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    let (took, bytes) = (ends[0].0.max(ends[1].0), ends[0].1 + ends[1].1);
+    let share = bytes as f64 / took.as_secs_f64() / RATE as f64;
+    assert!((0.8..=1.05).contains(&share), "{bytes} bytes in {took:?}: {share:.3} of the bound");
 }

@@ -121,7 +121,7 @@ impl Link {
         while self.can_flush(socket) {
             let room = self.share(socket);
             let mut done = 0;
-            for part in self.outbound.parts(SEND_PARTS) {
+            for part in self.outbound.parts(SEND_PARTS, u64::MAX) {
                 let length = match part {
                     Part::Bytes(bytes) => bytes.len(),
                     Part::Stored { length, .. } => length as usize,

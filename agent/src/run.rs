@@ -1,0 +1,113 @@
+//! A program in place of a kernel: its root is laid out in memory, it is started there, watched, and ended.
+//!
+//! Decides when it has ended, and takes away whatever it started and mounted. Never what follows: the stage does.
+
+// In the order of the flow: where it runs, what it may take, how it is called, who sees it, and how it goes.
+mod layout;
+mod group;
+mod start;
+mod lent;
+mod output;
+mod supervise;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use boottorrent_swarm::template;
+
+pub(crate) use layout::{Laying, lay};
+pub(crate) use start::Start;
+pub(crate) use supervise::{End, PATIENCE, Watched, run};
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// No block device for the root.
+    Loop(io::Error),
+    Mount {
+        what: &'static str,
+        at: String,
+        cause: io::Error,
+    },
+    /// A path that cannot be made in the root.
+    Place {
+        path: String,
+        cause: io::Error,
+    },
+    Group(PathBuf, io::Error),
+    Terminal(io::Error),
+    Template(template::Error),
+    Start {
+        path: String,
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loop(cause) => {
+                write!(
+                    f,
+                    "the root cannot become a block device: {cause}; has the bootstrap image the module loop?"
+                )
+            }
+            Self::Mount { what, at, cause } => {
+                write!(f, "cannot mount {what} at {at} of the program's root: {cause}{}", advice(what, cause))
+            }
+            Self::Place { path, cause } => write!(f, "cannot make {path} in the program's root: {cause}"),
+            Self::Group(path, cause) => {
+                write!(f, "cannot make the program's control group: {}: {cause}", path.display())
+            }
+            Self::Terminal(cause) => write!(f, "cannot make a terminal for the program: {cause}"),
+            Self::Template(error) => write!(f, "the program's arguments cannot be filled in: {error}"),
+            Self::Start { path, cause } => write!(f, "cannot start {path}: {cause}{}", advice("exec", cause)),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<template::Error> for Error {
+    fn from(error: template::Error) -> Self {
+        Self::Template(error)
+    }
+}
+
+/// What a person should look at (mount(2), execve(2)).
+fn advice(what: &str, cause: &io::Error) -> &'static str {
+    match (what, cause.raw_os_error()) {
+        ("squashfs", Some(libc::EINVAL)) => ": is it a squashfs that this kernel can read?",
+        (_, Some(libc::ENODEV)) => ": the bootstrap image lacks this file system's module",
+        ("exec", Some(libc::ENOENT)) => {
+            ": the root lacks it, its loader or interpreter, or the working folder"
+        }
+        ("exec", Some(libc::EACCES)) => ": it is not executable",
+        ("exec", Some(libc::ENOEXEC)) => ": it is no program of this kind of processor",
+        _ => "",
+    }
+}
+
+/// Ends and takes away what a worker that died has left.
+pub(crate) fn sweep() {
+    group::kill_leftover();
+    layout::undo();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_name_what_to_look_at() {
+        let error = |errno| io::Error::from_raw_os_error(errno);
+        let absent = Error::Start { path: "/bin/x".into(), cause: error(libc::ENOENT) }.to_string();
+        assert!(
+            absent.starts_with("cannot start /bin/x: No such file") && absent.contains("loader"),
+            "{absent}"
+        );
+        let mount = |what, errno| Error::Mount { what, at: "/".into(), cause: error(errno) }.to_string();
+        assert!(mount("squashfs", libc::EINVAL).contains("is it a squashfs"));
+        assert!(mount("overlay", libc::ENODEV).contains("lacks this file system's module"));
+    }
+}
