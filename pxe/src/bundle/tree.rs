@@ -84,20 +84,44 @@ impl Tree {
 
     /// Where a folder of that name is in the tree, whose links are followed; one that leads nowhere is replaced.
     fn landing(&self, path: &Path) -> PathBuf {
-        let mut end = path.to_owned();
-        for _ in 0..MAX_LINKS {
-            let Some(Entry::Link(target)) = self.entries.get(&end) else { break };
-            let mut next = if target.is_absolute() {
-                PathBuf::new()
-            } else {
-                end.parent().map(Path::to_owned).unwrap_or_default()
-            };
-            for step in steps(target) {
-                if step.as_os_str() == ".." { _ = next.pop() } else { next.push(step) }
+        self.follow(path)
+            .filter(|end| self.entries.get(end) == Some(&Entry::Folder))
+            .unwrap_or(path.to_owned())
+    }
+
+    /// Whether a program of the tree finds a file there.
+    #[must_use]
+    pub fn has_file(&self, path: &Path) -> bool {
+        self.follow(path).is_some_and(|end| matches!(self.entries.get(&end), Some(Entry::File(_))))
+    }
+
+    /// Where a path leads within the tree, without links.
+    fn follow(&self, path: &Path) -> Option<PathBuf> {
+        let mut end = PathBuf::new();
+        let mut ahead: VecDeque<PathBuf> = steps(path).collect();
+        let mut links = 0;
+        while let Some(step) = ahead.pop_front() {
+            if step.as_os_str() == ".." {
+                end.pop();
+                continue;
             }
-            end = next;
+            let next = end.join(step);
+            if let Entry::Link(target) = self.entries.get(&next)? {
+                links += 1;
+                if links > MAX_LINKS {
+                    return None;
+                }
+                if target.is_absolute() {
+                    end = PathBuf::new();
+                }
+                for step in steps(target).collect::<Vec<_>>().into_iter().rev() {
+                    ahead.push_front(step);
+                }
+            } else {
+                end = next;
+            }
         }
-        if self.entries.get(&end) == Some(&Entry::Folder) { end } else { path.to_owned() }
+        Some(end)
     }
 
     /// Makes the tree below `folder`, which is there and empty. Files are copies with their modes: a hard link would hand
@@ -115,6 +139,18 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// The system that it was taken from.
+    #[must_use]
+    pub fn origin(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes of its files.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.by_size().iter().map(|(size, _)| size).sum()
     }
 
     /// A name for exactly these files: it changes when a path, a link or what tells a changed file does.
@@ -332,6 +368,8 @@ mod tests {
         assert_eq!(at("usr/lib/libz.so"), Some(Entry::File(own.join("lib/libz.so"))));
         assert_eq!(at("usr/lib/deep/x"), Some(Entry::File(own.join("lib/deep/x"))));
         assert_eq!(at("etc/link"), Some(Entry::Link("x".into())));
+        assert!(tree.has_file(Path::new("/lib/deep/x")) && tree.has_file(Path::new("/usr/lib/libz.so")));
+        assert!(!tree.has_file(Path::new("/lib/deep")) && !tree.has_file(Path::new("/etc/link")));
         let bad = tempfile::tempdir().unwrap();
         fs::write(bad.path().join("usr"), "").unwrap();
         let told = tree.lay_over(bad.path()).unwrap_err().to_string();
