@@ -46,10 +46,10 @@ impl Wanted {
     #[must_use]
     pub fn environment(&self) -> Vec<Variable> {
         // QEMU keeps what a guest writes to a `snapshot` drive in TMPDIR; its own choice is /var/tmp or /tmp, by version.
-        let mut variables = vec![("HOME", "/root"), ("PATH", "/usr/sbin:/usr/bin"), ("TMPDIR", "/tmp")];
+        let mut variables = vec![("TMPDIR", "/tmp")];
         if self.display >= Display::Curses {
             // The kernel's console is in UTF-8 mode from the start.
-            variables.extend([("LANG", "C.UTF-8"), ("TERM", "linux")]);
+            variables.push(("LANG", "C.UTF-8"));
         }
         if self.display == Display::Sdl {
             variables.extend([("SDL_VIDEODRIVER", "kmsdrm"), ("XDG_RUNTIME_DIR", "/run")]);

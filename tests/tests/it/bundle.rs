@@ -55,7 +55,7 @@ impl Drop for Root {
 
 fn environment(display: Display) -> String {
     let variables = Wanted { display, uefi: false }.environment();
-    variables.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    variables.iter().fold("TERM=linux".to_owned(), |line, (name, value)| format!("{line} {name}={value}"))
 }
 
 #[test]
