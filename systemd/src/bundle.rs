@@ -10,7 +10,7 @@ use boottorrent_masterd::site::program::RootKind;
 use boottorrent_masterd::site::{Findings, Os};
 use boottorrent_masterd::store::{Context, Store};
 use boottorrent_pxe::bundle::{self, Tree, Wanted};
-use boottorrent_swarm::catalog::{Program, Role};
+use boottorrent_swarm::catalog::{MAX_VARIABLES, Program, Role};
 use std::fs;
 use std::path::Path;
 
@@ -83,6 +83,11 @@ pub(crate) fn check(os: &Os, bundle: &Bundle, findings: &Findings) -> Result<(),
         let what = format!("the bundle has no {path}");
         let remedy = "write /usr/bin/qemu-system-x86_64 first, or name a root that has it";
         findings.add(&program.place, what, remedy);
+    }
+    let variables = with_environment(os, &program.value).env.len();
+    if variables > MAX_VARIABLES {
+        let what = format!("\"env\" has {variables} variables together with those of the bundle");
+        findings.add(&program.place, what, format!("at most {MAX_VARIABLES}: set them in a script"));
     }
     if let Some(display) = lacking(&program.value, bundle.display) {
         let what = format!("the program asks for -display {display}, which this bundle cannot show");
