@@ -52,6 +52,8 @@ impl Wanted {
             variables.push(("LANG", "C.UTF-8"));
         }
         if self.display == Display::Sdl {
+            // Its first choice would be OpenGL. There is none on KMS, and what SDL makes next in the same window stays black.
+            variables.push(("SDL_RENDER_DRIVER", "opengles2"));
             variables.extend([("SDL_VIDEODRIVER", "kmsdrm"), ("XDG_RUNTIME_DIR", "/run")]);
         }
         variables

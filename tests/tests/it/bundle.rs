@@ -114,10 +114,10 @@ fn curses_draws_the_guests_screen_on_a_terminal() {
 }
 
 /// A guest of a node: QEMU in QEMU. Its floppy disk lies among the images.
-fn guest_os(line: &str, run: &str, bundle: &str) -> Os {
+fn guest_os(floppy: &[u8], run: &str, bundle: &str) -> Os {
     let folder = programs::cache().join("os/guest");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("floppy.img"), guest::floppy(line)).unwrap();
+    fs::write(folder.join("floppy.img"), floppy).unwrap();
     let toml = format!(
         "title = \"A guest\"\nmethod = \"run\"\nfiles = {{ \"{IMAGES}/guest/floppy.img\" = \"/os/floppy.img\" }}\n\
          run = [\"/usr/bin/qemu-system-x86_64\", {run}, \"-machine\", \"accel=kvm:tcg\", \"-m\", \"16\",\n\
@@ -130,7 +130,8 @@ fn guest_os(line: &str, run: &str, bundle: &str) -> Os {
 #[test]
 fn a_nodes_guest_says_its_line_on_the_nodes_console() {
     let spec = NodeSpec::new(1).memory_mb(1024);
-    let os = guest_os("BT-GUEST-UP", r#""-display", "none", "-serial", "stdio", "-nic", "user""#, "");
+    let floppy = guest::floppy("BT-GUEST-UP");
+    let os = guest_os(&floppy, r#""-display", "none", "-serial", "stdio", "-nic", "user""#, "");
     let site = Site::with(&[os]).node(&spec, "os = \"guest\"");
     let room = Room::new().unwrap();
     let said = room.compile(&site).unwrap();
@@ -140,4 +141,23 @@ fn a_nodes_guest_says_its_line_on_the_nodes_console() {
     let node = room.node(&spec).unwrap();
     let up = node.console.expect_line("BT-GUEST-UP", BOOT).unwrap();
     println!("the guest's line {:.1} s after switch-on", up.after.as_secs_f64());
+}
+
+#[test]
+fn a_real_system_that_no_kexec_starts_is_drawn_on_every_console() {
+    const ISO: &str = "/usr/lib/memtest86+/memtest86+x64.iso";
+    let spec = NodeSpec::new(1).memory_mb(1024);
+    let toml = format!(
+        "title = \"A memory test\"\nmethod = \"run\"\nfiles = {{ \"{ISO}\" = \"/os/memtest.iso\" }}\n\
+         run = [\"/usr/bin/qemu-system-x86_64\", \"-machine\", \"accel=kvm:tcg\", \"-m\", \"64\",\n\
+         \"-drive\", \"file=/os/memtest.iso,media=cdrom,readonly=on\", \"-display\", \"curses\"]\n\
+         memory = \"256M\"\nbundle = {{ qemu = true, display = \"curses\" }}\n"
+    );
+    let site = Site::with(&[Os { name: "memtest".into(), toml }]).node(&spec, "os = \"memtest\"");
+    let room = Room::serving(&site).unwrap();
+    let node = room.node(&spec).unwrap();
+    // Its own words, drawn by curses on the program's terminal, which is every console. (The plus has another colour.)
+    let drawn = node.console.expect("Memtest86", BOOT).unwrap();
+    println!("memtest86+ {:.1} s after switch-on", drawn.after.as_secs_f64());
+    node.console.expect("Pass", BOOT).unwrap();
 }
