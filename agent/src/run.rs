@@ -6,6 +6,7 @@
 mod layout;
 mod group;
 mod start;
+mod kvm;
 mod lent;
 mod output;
 mod supervise;

@@ -1,6 +1,7 @@
 //! The site folder, parsed and checked: boottorrent.toml, os/*/os.toml, nodes/*/.
 //! Decides everything that can be wrong before a node boots, and tells all of it with file and line; never writes.
 
+pub mod bundle;
 pub mod finding;
 pub mod host;
 pub mod os;

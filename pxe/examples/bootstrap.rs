@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let bootstrap = Bootstrap {
         kernel: Some(kernel.into()),
         modules: Some(modules.into()),
+        purposes: Vec::new(),
         extra_modules: Vec::new(),
         agent: agent.into(),
         site_key: KEY_OF_THE_MANUAL.to_owned(),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::closure::{self, Closure};
+use crate::drivers::Purpose;
 use crate::elf::{Elf, X86_64};
 use crate::initramfs::{Archive, compress, compression};
 use crate::library::Library;
@@ -30,6 +31,8 @@ pub struct Bootstrap {
     pub kernel: Option<PathBuf>,
     /// Its modules, `.../lib/modules/<version>`; `None`: `/lib/modules/<version of the kernel>`.
     pub modules: Option<PathBuf>,
+    /// What the site's nodes do beside starting kernels.
+    pub purposes: Vec<Purpose>,
     /// Modules beside those of our own list.
     pub extra_modules: Vec<String>,
     /// The agent, a static program: the node's `/init`.
@@ -108,13 +111,14 @@ pub fn build(bootstrap: &Bootstrap, out: &Path, progress: &mut dyn FnMut(&str)) 
     let folder = bootstrap.modules.clone().unwrap_or_else(|| Path::new("/lib/modules").join(&version));
     progress(&format!("choosing the modules of kernel {version}"));
     let library = Library::open(&folder, &version)?;
-    let closure = closure::close(&library, drivers::all(), &bootstrap.extra_modules)?;
+    let purposes = &bootstrap.purposes;
+    let closure = closure::close(&library, drivers::all(purposes), &bootstrap.extra_modules)?;
     let has_network = |name: &str| closure.members.contains_key(name) || library.is_built_in(name);
-    if !drivers::all().any(|name| drivers::is_network(name) && has_network(name)) {
+    if !drivers::all(purposes).any(|name| drivers::is_network(name) && has_network(name)) {
         return Err(Error::NoNetworkDriver { folder });
     }
     let packing = Error::io("packing the initramfs", out);
-    let modules = modules_archive(&closure, &bootstrap.extra_modules).map_err(packing)?;
+    let modules = modules_archive(&closure, bootstrap).map_err(packing)?;
     let modules_packed = packed_modules(&modules, bootstrap.cache.as_deref(), progress)?;
     let packing = Error::io("packing the initramfs", out);
     let agent_packed = agent_archive(&agent, key).and_then(|archive| compress(&archive)).map_err(packing)?;
@@ -181,13 +185,15 @@ fn site_key(key: &str) -> Result<&str, Error> {
     if key.len() == SITE_KEY_LEN && key.bytes().all(base64) { Ok(key) } else { Err(Error::BadSiteKey) }
 }
 
-fn modules_archive(closure: &Closure, extra: &[String]) -> io::Result<Vec<u8>> {
+fn modules_archive(closure: &Closure, bootstrap: &Bootstrap) -> io::Result<Vec<u8>> {
     let mut archive = Archive::new();
     archive.directory("modules", 0o755)?;
-    let extra = extra.iter().map(|name| crate::modinfo::canonical(name)).collect::<Vec<_>>();
+    let extra =
+        bootstrap.extra_modules.iter().map(|name| crate::modinfo::canonical(name)).collect::<Vec<_>>();
     // What the maintainer named is loaded everywhere: if its modalias had asked for it, nobody had named it.
-    let always = drivers::ALWAYS.iter().copied().chain(extra.iter().map(String::as_str));
-    archive.file("modules/index", 0o644, index::emit(closure, always).as_bytes())?;
+    let mut always: Vec<&str> = drivers::always(&bootstrap.purposes).collect();
+    always.extend(extra.iter().map(String::as_str));
+    archive.file("modules/index", 0o644, index::emit(closure, always.into_iter()).as_bytes())?;
     for name in &closure.order {
         if let Some(member) = closure.members.get(name) {
             archive.file(&format!("modules/{}", index::file_name(name)), 0o644, &member.module.bytes)?;

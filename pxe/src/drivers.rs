@@ -73,6 +73,37 @@ pub(crate) const STORAGE: &[&str] = &["loop", "overlay", "squashfs", "virtio_rng
 /// Loaded on every node: no modalias ever asks for them.
 pub(crate) const ALWAYS: &[&str] = &["evdev", "loop", "overlay", "squashfs"];
 
+/// What only some sites need: the image of all others stays within its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Virtual machines at the processor's own speed, and their network cards on the node's network.
+    Guests,
+    /// Graphics on the node's screen by the kernel's own display drivers (KMS), and a mouse.
+    Graphics,
+}
+
+/// The processor's modalias asks for its KVM. A tap and a bridge are nobody's hardware.
+pub(crate) const GUESTS: &[&str] = &["bridge", "kvm_amd", "kvm_intel", "tun"];
+const GUESTS_ALWAYS: &[&str] = &["tun"];
+
+/// Displays that show a picture without a firmware file. amdgpu, radeon and most of nouveau refuse without theirs, and by
+/// then they have taken the firmware's picture away: a site that has such cards names them in extra-modules and knows why.
+pub(crate) const GRAPHICS: &[&str] = &[
+    "ast",
+    "bochs",
+    "cirrus",
+    "gma500_gfx",
+    "hyperv_drm",
+    "i915",
+    "mgag200",
+    "psmouse",
+    "qxl",
+    "simpledrm",
+    "vboxvideo",
+    "virtio_gpu",
+    "vmwgfx",
+];
+
 /// What a driver wants beside it without saying so. The kernel asks user space for PHY drivers (`modprobe mdio:...`)
 /// when the card is probed, and an image without modprobe can't answer: they have to be there before.
 pub(crate) const COMPANIONS: &[(&str, &str)] = &[
@@ -84,8 +115,16 @@ pub(crate) const COMPANIONS: &[(&str, &str)] = &[
 ];
 
 /// Each module once, in the order of the image: related drivers side by side compress a little better.
-pub(crate) fn all() -> impl Iterator<Item = &'static str> {
-    [BUSES, PERSON, STORAGE, NETWORK_PC, NETWORK_SERVER].into_iter().flatten().copied()
+pub(crate) fn all(purposes: &[Purpose]) -> impl Iterator<Item = &'static str> {
+    let group = |purpose, group| if purposes.contains(&purpose) { group } else { &[] as &[&str] };
+    let (guests, graphics) = (group(Purpose::Guests, GUESTS), group(Purpose::Graphics, GRAPHICS));
+    [BUSES, PERSON, STORAGE, NETWORK_PC, NETWORK_SERVER, guests, graphics].into_iter().flatten().copied()
+}
+
+/// Each module that is loaded whatever the hardware.
+pub(crate) fn always(purposes: &[Purpose]) -> impl Iterator<Item = &'static str> {
+    let guests = if purposes.contains(&Purpose::Guests) { GUESTS_ALWAYS } else { &[] };
+    [ALWAYS, guests].into_iter().flatten().copied()
 }
 
 /// Whether a module is a network card's.
@@ -100,15 +139,20 @@ mod tests {
 
     #[test]
     fn each_is_listed_once_in_the_kernels_spelling() {
+        let purposes = [Purpose::Guests, Purpose::Graphics];
         let mut seen = BTreeSet::new();
-        for name in all() {
+        for name in all(&purposes) {
             assert!(seen.insert(name), "{name} is listed twice");
             assert!(!name.contains('-'), "{name}: the kernel writes _");
         }
-        for name in ALWAYS.iter().chain(COMPANIONS.iter().map(|(driver, _)| driver)) {
+        for name in always(&purposes).chain(COMPANIONS.iter().map(|(driver, _)| *driver)) {
             assert!(seen.contains(name), "{name} is in no group");
         }
-        for group in [NETWORK_PC, NETWORK_SERVER, BUSES, PERSON, STORAGE] {
+        assert!(
+            all(&[]).all(|name| name != "kvm_intel")
+                && all(&[Purpose::Guests]).any(|name| name == "kvm_intel")
+        );
+        for group in [NETWORK_PC, NETWORK_SERVER, BUSES, PERSON, STORAGE, GUESTS, GRAPHICS] {
             assert!(group.is_sorted(), "{group:?} is not sorted");
         }
     }

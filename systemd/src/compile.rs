@@ -7,9 +7,10 @@ use crate::image::{Built, hex};
 use crate::key::SiteKey;
 use crate::overlay;
 use boottorrent_masterd::seed::config::TorrentConfig;
+use boottorrent_masterd::site::bundle::Display;
 use boottorrent_masterd::site::{Node, Site};
 use boottorrent_masterd::store::{self, Context, Generation, Store};
-use boottorrent_pxe::{Bootstrap, DEFAULT_IPXE, Report};
+use boottorrent_pxe::{Bootstrap, DEFAULT_IPXE, Purpose, Report};
 use boottorrent_swarm::Mac;
 use boottorrent_swarm::catalog::Catalog;
 use boottorrent_swarm::nodefile::{MAX_OVERLAY, NodeFile, Overlay};
@@ -94,6 +95,7 @@ fn bootstrap(inputs: &Inputs<'_>) -> Bootstrap {
     Bootstrap {
         kernel: wanted.kernel.clone(),
         modules: wanted.modules.clone(),
+        purposes: purposes(inputs.site),
         extra_modules: wanted.extra_modules.clone(),
         agent: inputs.agent.to_owned(),
         site_key: inputs.key.public_base64(),
@@ -102,6 +104,15 @@ fn bootstrap(inputs: &Inputs<'_>) -> Bootstrap {
         ipxe: wanted.ipxe.clone().unwrap_or_else(|| DEFAULT_IPXE.into()),
         cache: Some(inputs.store.root().join("cache")),
     }
+}
+
+/// What the site's bundles need of the kernel.
+fn purposes(site: &Site) -> Vec<Purpose> {
+    let displays: Vec<Display> =
+        site.images.iter().filter_map(|os| Some(os.bundle.as_ref()?.display)).collect();
+    let guests = (!displays.is_empty()).then_some(Purpose::Guests);
+    let graphics = displays.contains(&Display::Sdl).then_some(Purpose::Graphics);
+    guests.into_iter().chain(graphics).collect()
 }
 
 /// As the catalog would be of generation 0: that is what is compared.

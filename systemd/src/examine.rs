@@ -1,6 +1,7 @@
 //! Everything that can be wrong, asked before anything is written: the folder, this machine, key, agent, space.
 //! Decides whether a run may begin; writes nothing.
 
+use crate::bundle;
 use crate::compile::check_overlay;
 use crate::error::Error;
 use crate::image::Plan;
@@ -10,7 +11,7 @@ use crate::options::Options;
 use crate::progress::bytes;
 use crate::root;
 use crate::units::{self, Places, Units};
-use boottorrent_masterd::site::{self, Finding, Findings, Place, Site, host};
+use boottorrent_masterd::site::{self, Finding, Findings, Os, Place, Site, host};
 use boottorrent_masterd::store::{Hashes, Store};
 use boottorrent_pxe::DEFAULT_IPXE;
 use nix::sys::statvfs::statvfs;
@@ -82,7 +83,10 @@ fn examine_images(
     findings: &Findings,
 ) -> Result<Units, Error> {
     for os in &site.images {
-        root::check(os, findings)?;
+        match &os.bundle {
+            Some(wanted) => bundle::check(os, wanted, findings)?,
+            None => root::check(os, findings)?,
+        }
     }
     let plans = plans(site)?;
     check_space(&plans, store, &Place::file(&options.dir.join(site::FILE)), findings)?;
@@ -131,8 +135,11 @@ fn check_bootstrap(site: &Site, place: &Place, findings: &Findings) {
 
 /// The images, looked at; roots that are packed later count as large as their files are.
 fn plans(site: &Site) -> Result<Vec<Plan<'_>>, Error> {
-    let plan = |os| Plan::new(os, os.root.as_ref().map(root::look).transpose()?.flatten());
-    site.images.iter().map(plan).collect()
+    let look = |os: &Os| match &os.bundle {
+        Some(wanted) => bundle::look(os, wanted).map(Some),
+        None => os.root.as_ref().map(root::look).transpose().map(Option::flatten),
+    };
+    site.images.iter().map(|os| Plan::new(os, look(os)?)).collect()
 }
 
 /// One site a master: units and store have fixed names.

@@ -1,6 +1,7 @@
 //! One OS made into an image of the store: named, copied (or left in place), hashed.
 //! Decides the names, the order and the piece length; a file that changes meanwhile stops the run.
 
+use crate::bundle;
 use crate::copy::copy;
 use crate::error::Error;
 use crate::hash::{self, TorrentFile};
@@ -291,7 +292,7 @@ impl<'s> Plan<'s> {
             cmdline: os.cmdline.clone(),
             memory: os.memory,
             linger: os.linger,
-            program: os.program.as_ref().map(|program| program.value.clone()),
+            program: os.program.as_ref().map(|program| bundle::with_environment(os, &program.value)),
         };
         let folder = store.images().join(&hashed.info_hash);
         let seed_file = |(planned, known): (&Planned, &HashedFile)| FileConfig {

@@ -10,6 +10,7 @@ mod examine;
 mod overlay;
 mod squashfs;
 mod root;
+mod bundle;
 mod copy;
 mod hash;
 mod image;
@@ -106,7 +107,11 @@ fn build_images(site: &Site, store: &Store) -> Result<Vec<Built>, Error> {
     let mut roots = Vec::new();
     for os in &site.images {
         let mut say = |line: &str| println!("{}: {line}", os.name);
-        let packed = os.root.as_ref().map(|root| root::pack(root, store, &mut say)).transpose()?.flatten();
+        let packed = match (&os.bundle, &os.root) {
+            (Some(wanted), _) => Some(bundle::pack(os, wanted, store, &mut say)?),
+            (None, Some(root)) => root::pack(root, store, &mut say)?,
+            (None, None) => None,
+        };
         roots.extend(packed.as_ref().and_then(|packed| packed.file.clone()));
         let plan = Plan::new(os, packed)?;
         let built = plan.build(store, &mut hashes, &announce)?;

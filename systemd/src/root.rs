@@ -71,26 +71,39 @@ pub(crate) fn look(root: &Root) -> Result<Option<Packed>, Error> {
 
 /// The root as a squashfs of the store's cache: packed by an earlier run, or now.
 pub(crate) fn pack(root: &Root, store: &Store, say: &mut dyn FnMut(&str)) -> Result<Option<Packed>, Error> {
-    let Some(mut packed) = look(root)? else { return Ok(None) };
+    let Some(packed) = look(root)? else { return Ok(None) };
+    let packed = cached(packed, store, |packed, fresh| {
+        say(&format!("packing {} into a squashfs", root.source.display()));
+        squashfs::pack(&packed.source, root.kind, fresh)?;
+        Ok(look(root)?.is_some_and(|now| now.look == packed.look))
+    });
+    packed.map(Some)
+}
+
+/// What is packed, from the store's cache or made now at the path that `make` is given; it says whether its source is
+/// still what it was.
+pub(crate) fn cached(
+    mut packed: Packed,
+    store: &Store,
+    make: impl FnOnce(&Packed, &Path) -> Result<bool, Error>,
+) -> Result<Packed, Error> {
     let cache = store.root().join("cache");
     let file = cache.join(format!("{CACHED}{}.squashfs", packed.look));
     if !file.is_file() {
-        say(&format!("packing {} into a squashfs", root.source.display()));
         fs::create_dir_all(&cache).at(&cache, "be made")?;
         let fresh = cache.join(format!("{CACHED}unfinished"));
         let _ = fs::remove_file(&fresh); // what a run that was killed left; mksquashfs says what else is wrong
-        squashfs::pack(&packed.source, root.kind, &fresh)?;
-        if look(root)?.is_none_or(|now| now.look != packed.look) {
+        if !make(&packed, &fresh)? {
             return Err(Error::Told(format!(
                 "{}: changed while it was read; run boottorrent-gen again",
-                root.source.display()
+                packed.source.display()
             )));
         }
         fs::rename(&fresh, &file).at(&file, "be put in place")?;
     }
     packed.length = fs::metadata(&file).at(&file, "be looked at")?.len();
     packed.file = Some(file);
-    Ok(Some(packed))
+    Ok(packed)
 }
 
 /// Removes packed roots that no OS has any more; those of images share their blocks with the cache.

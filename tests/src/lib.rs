@@ -15,6 +15,7 @@ mod qmp;
 pub mod console;
 pub mod node;
 pub mod os;
+pub mod guest;
 pub mod board;
 pub mod room;
 pub mod peer;

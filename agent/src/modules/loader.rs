@@ -209,12 +209,14 @@ fn explain(errno: Errno) -> String {
     }
 }
 
-/// The modaliases of all devices on all buses. A device that vanishes meanwhile is no error.
+/// The modaliases of all devices on all buses, and of the processor, which has one for all its cores (KVM answers to it).
+/// A device that vanishes meanwhile is no error.
 fn modaliases(sys: &Path) -> impl Iterator<Item = String> {
     let folders =
         |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     folders(sys.join("bus"))
         .flat_map(move |bus| folders(bus.join("devices")))
+        .chain([sys.join("devices/system/cpu")])
         .filter_map(|device| fs::read_to_string(device.join("modalias")).ok())
         .map(|text| text.trim_end().to_owned())
         .filter(|alias| !alias.is_empty())

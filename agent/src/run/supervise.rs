@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use super::group::Group;
 use super::lent::Lent;
 use super::output::Output;
-use super::{Error, Start, layout};
+use super::{Error, Start, kvm, layout};
 use crate::report::Report;
 use crate::{clock, sys};
 
@@ -105,6 +105,9 @@ pub(crate) fn run(start: &Start, watched: Watched<'_>) -> Result<End, Error> {
         watched
             .report
             .note("run", "this kernel cannot bound the program's memory; it may take the node's last");
+    }
+    if let Some(lack) = kvm::lack(start) {
+        watched.report.note("run", &lack);
     }
     let lent = Lent::take(watched.consoles, watched.report);
     let terminal = Terminal::open(lent.window().unwrap_or(USUAL_WINDOW)).map_err(Error::Terminal)?;

@@ -1,6 +1,7 @@
 //! os/<name>/os.toml: what an operating system consists of and how a node hands over to it.
 //! Decides that every file is there, readable and can travel in a torrent; never reads an image's bytes.
 
+use super::bundle::{self, Bundle};
 use super::finding::{At, Findings, Place, join};
 use super::nodes::check_template;
 use super::program::{self, Root};
@@ -37,6 +38,8 @@ pub struct Os {
     pub parts: Vec<Part>,
     /// What becomes the squashfs that a program runs in.
     pub root: Option<Root>,
+    /// What boottorrent-gen puts below the root.
+    pub bundle: Option<Bundle>,
     /// What is run, with the line that names it.
     pub program: Option<At<Program>>,
     /// A folder that is packed into the image as its last archive.
@@ -114,13 +117,15 @@ fn read(folder: &Path, findings: &Findings) -> Option<Os> {
     let section = Section::root(&document, &table, findings);
     let method = section.need::<MethodText>("method", "\"kexec\"").map_or(Method::Kexec, |m| m.value.0);
     let is_run = method == Method::Run;
+    let bundle = if is_run { bundle::read(&section) } else { None };
     let os = Os {
         place: section.place().clone(),
         title: section.get::<Title>("title").map_or_else(|| name.clone(), |t| t.value.0),
         name,
         method,
         parts: if is_run { program::read_files(&section, folder) } else { read_parts(&section, folder) },
-        root: if is_run { program::read_root(&section, folder) } else { None },
+        root: if is_run { program::read_root(&section, folder, section.has("bundle")) } else { None },
+        bundle,
         program: if is_run { program::read(&section) } else { None },
         overlay: if is_run { None } else { read_overlay(&section, folder) },
         cmdline: if is_run { String::new() } else { read_cmdline(&section) },
@@ -212,7 +217,7 @@ fn check_parts(os: &Os, findings: &Findings) {
     if let Some(root) = &os.root {
         program::check_root(root, os.in_place, findings);
     }
-    let more = usize::from(os.overlay.is_some()) + usize::from(os.root.is_some());
+    let more = usize::from(os.overlay.is_some()) + usize::from(os.root.is_some() || os.bundle.is_some());
     if os.parts.len() + more > catalog::MAX_FILES {
         let what = format!("{} files make one image", os.parts.len() + more);
         findings.add(

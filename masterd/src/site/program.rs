@@ -29,8 +29,13 @@ pub enum RootKind {
     Squashfs,
 }
 
-pub(super) fn read_root(section: &Section<'_>, folder: &Path) -> Option<Root> {
-    let At { value, place } = section.need::<String>("root", "\"tree/\"")?;
+/// With a bundle a root is what is laid over it, and may be absent.
+pub(super) fn read_root(section: &Section<'_>, folder: &Path, has_bundle: bool) -> Option<Root> {
+    let At { value, place } = match section.get::<String>("root") {
+        None if has_bundle => return None,
+        Some(root) => root,
+        None => section.need::<String>("root", "\"tree/\"")?,
+    };
     let source = join(folder, &value);
     let kind = match source.extension().and_then(|ending| ending.to_str()) {
         _ if source.is_dir() => RootKind::Folder,
@@ -47,6 +52,11 @@ pub(super) fn read_root(section: &Section<'_>, folder: &Path) -> Option<Root> {
             return None;
         }
     };
+    if has_bundle && kind != RootKind::Folder {
+        let what = format!("\"root\": {} cannot be laid over a [bundle]", source.display());
+        section.findings().add(&place, what, "unpack it and name the folder");
+        return None;
+    }
     Some(Root { source, kind, place })
 }
 

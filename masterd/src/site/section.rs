@@ -151,6 +151,11 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
+    /// Whether it has this key, right or wrong.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }

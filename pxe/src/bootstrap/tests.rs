@@ -27,6 +27,10 @@ fn inputs() -> Inputs {
         ("loop", &[]),
         ("unrelated", &["alias=pci:v*"]),
         ("nbd", &[]),
+        ("tun", &[]),
+        ("kvm", &[]),
+        ("kvm_amd", &["depends=kvm", "alias=cpu:type:x86,ven0002fam*mod*:feature:*00C2*"]),
+        ("bochs", &[]),
     ] {
         write_module(&modules, &format!("kernel/{name}.ko"), VERSION, fields);
     }
@@ -36,6 +40,7 @@ fn inputs() -> Inputs {
     let bootstrap = Bootstrap {
         kernel: Some(root.join("vmlinuz")),
         modules: Some(modules),
+        purposes: Vec::new(),
         extra_modules: Vec::new(),
         agent: root.join("agent"),
         site_key: KEY.to_owned(),
@@ -99,6 +104,21 @@ fn the_image_holds_agent_key_and_exactly_the_modules_needed() {
     for part in ["kernel", "modules", "agent", "total"] {
         assert!(table.lines().any(|line| line.trim_start().starts_with(part)), "{table}");
     }
+}
+
+#[test]
+fn what_only_some_sites_need_is_there_for_them_alone() {
+    let mut inputs = inputs();
+    inputs.bootstrap.purposes = vec![Purpose::Guests];
+    let report = built(&inputs, "guests").unwrap();
+    assert_eq!(report.modules, ["kvm", "kvm_amd", "loop", "tun", "virtio", "virtio_net"]);
+    let members = list(&fs::read(inputs.folder.path().join("guests/boot/initramfs")).unwrap());
+    let index = members.iter().find(|(name, ..)| name == "modules/index").unwrap();
+    let index = String::from_utf8(index.2.clone()).unwrap();
+    assert!(index.contains("alias cpu:type:x86,ven0002fam*mod*:feature:*00C2* kvm_amd\n"), "{index}");
+    assert!(index.contains("load tun\n") && !index.contains("load kvm"), "{index}");
+    inputs.bootstrap.purposes = vec![Purpose::Graphics];
+    assert_eq!(built(&inputs, "graphics").unwrap().modules, ["bochs", "loop", "virtio", "virtio_net"]);
 }
 
 #[test]

@@ -268,6 +268,7 @@ fn the_pages_know_every_key_and_option() {
         ("rack", &page, "boottorrent.toml"),
         ("os", &os_page, "os.toml"),
         ("program", &os_page, "os.toml"),
+        ("bundle", &os_page, "os.toml"),
     ] {
         let text = read(&root().join(format!("masterd/src/site/{source}.rs")));
         for read in [

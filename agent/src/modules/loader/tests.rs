@@ -23,6 +23,7 @@ alias virtio:d00000001v* virtio_net
 alias pci:v00008086d* nic
 alias pci:v0000DEADd* above
 alias pci:v0000BEEFd* ghost
+alias cpu:type:x86,ven0000fam*mod*:feature:*0085* nic
 load loop
 ";
 
@@ -96,6 +97,16 @@ fn follows_devices_that_a_bus_driver_brings_forth() {
     assert!(node.said.is_empty());
     // Nothing is tried twice.
     assert_eq!(node.plug().loaded, Vec::<String>::new());
+}
+
+#[test]
+fn the_processor_is_asked_as_well() {
+    let mut node = Node::new("cpu");
+    let folder = node.sys.join("devices/system/cpu");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("modalias"), "cpu:type:x86,ven0000fam0006mod008E:feature:,0000,0085,00E1\n")
+        .unwrap();
+    assert_eq!(node.plug().loaded, ["virtio_ring", "nic", "loop"]);
 }
 
 #[test]
