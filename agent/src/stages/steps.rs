@@ -18,7 +18,7 @@ use crate::{choice, clock, handover, linger, load, mounts, sys};
 
 pub(super) use arrival::{catalog, lease, link, modules};
 pub(super) use download::download;
-use download::with_bytes;
+use download::{LOOK_AROUND, figures, with_bytes};
 
 /// How often stages that wait for the swarm look at it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -75,11 +75,16 @@ pub(super) fn linger(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
     let Some(download) = &boot.download else { return Ok(Done::new("nothing to serve")) };
     let mut watch = linger::Watch::new(image.linger, clock::now(), boot.alone_from);
+    let mut tell_at = clock::now();
     loop {
         let state = download.state()?;
         let now = clock::now();
         if let Some(why) = watch.over(now, state.company, state.bytes_sent) {
             return Ok(with_bytes(Done::new(why), &state));
+        }
+        if now >= tell_at {
+            tell_at = now + LOOK_AROUND;
+            boot.report.figures("linger", figures(&state));
         }
         let mb = state.bytes_sent as f64 / 1e6;
         boot.report.progress(&format!("  serving other nodes: {mb:.1} MB sent; the next kernel is loaded"));

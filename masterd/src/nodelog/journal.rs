@@ -17,8 +17,12 @@ pub(super) struct Entry<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Journal {
-    socket: Option<UnixDatagram>,
+pub(super) enum Journal {
+    Native(UnixDatagram),
+    Log,
+    /// A test that floods is not to flood the terminal.
+    #[cfg(test)]
+    Nowhere,
 }
 
 impl Journal {
@@ -26,22 +30,23 @@ impl Journal {
     /// the lines.
     pub(super) fn open() -> Self {
         let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
-        let socket = if under_systemd { UnixDatagram::unbound().ok() } else { None };
-        if let Some(socket) = &socket
-            && let Err(e) = socket.set_nonblocking(true)
-        {
+        let Some(socket) = UnixDatagram::unbound().ok().filter(|_| under_systemd) else { return Self::Log };
+        if let Err(e) = socket.set_nonblocking(true) {
             log::debug!("the journal's socket may block: {e}");
         }
-        Self { socket }
+        Self::Native(socket)
     }
 
     pub(super) fn show(&self, entry: &Entry<'_>) {
-        if let Some(socket) = &self.socket {
+        match self {
             // Sent by path each time: a journald that was restarted has a new socket.
-            match socket.send_to(&native(entry), SOCKET) {
+            Self::Native(socket) => match socket.send_to(&native(entry), SOCKET) {
                 Ok(_) => return,
                 Err(e) => log::debug!("the journal takes no fields now: {e}"),
-            }
+            },
+            Self::Log => {}
+            #[cfg(test)]
+            Self::Nowhere => return,
         }
         log::log!(target: "node", level(entry.severity), "{}", entry.message);
     }
