@@ -3,6 +3,8 @@
 
 use std::os::unix::net::UnixDatagram;
 
+use super::limits::JOURNAL_WAIT;
+
 /// systemd's native protocol: one datagram of `KEY=value` lines.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -31,7 +33,8 @@ impl Journal {
     pub(super) fn open() -> Self {
         let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
         let Some(socket) = UnixDatagram::unbound().ok().filter(|_| under_systemd) else { return Self::Log };
-        if let Err(e) = socket.set_nonblocking(true) {
+        // Its queue holds ten datagrams by default, fewer than one node says at once.
+        if let Err(e) = socket.set_write_timeout(Some(JOURNAL_WAIT)) {
             log::debug!("the journal's socket may block: {e}");
         }
         Self::Native(socket)

@@ -47,6 +47,10 @@ pub(super) const NEW_ADDRESS_OF_NAMED: Duration = Duration::from_secs(300);
 pub(super) const RATE_WINDOW: Duration = Duration::from_secs(5);
 pub(super) const RATE_SAMPLES: usize = 8;
 
+/// How long an entry waits for room in the journal's queue before it goes there without its fields. As many as one turn
+/// of the loop takes (256) stay below the watchdog's 30 s.
+pub(super) const JOURNAL_WAIT: Duration = Duration::from_millis(100);
+
 /// The state file is written at most this often; what arrives within it is lost if the service is killed.
 pub(super) const STATE_PAUSE: Duration = Duration::from_millis(250);
 

@@ -24,7 +24,8 @@ const GROWTH_KIB: u64 = 16 << 10;
 
 /// What boottorrentctl wrote to both outputs, and its exit status.
 fn ctl(room: &Room, arguments: &str) -> (String, i32) {
-    let text = room.master.run(&format!("boottorrentctl {arguments} 2>&1; echo; echo $?")).unwrap();
+    let text =
+        room.master.run(&format!("boottorrentctl {arguments} 2>&1; status=$?; echo; echo $status")).unwrap();
     let (said, status) = text.trim_end().rsplit_once('\n').unwrap();
     (said.trim_end().to_owned(), status.parse().unwrap())
 }
