@@ -166,7 +166,9 @@ fn reload(service: &Service, config: &mut LogConfig, log: &mut Log) {
 }
 
 fn status(log: &Log) -> String {
-    format!("{} nodes, {} records", log.nodes.len(), log.counters.records)
+    let s = |n: u64| if n == 1 { "" } else { "s" };
+    let (nodes, records) = (log.nodes.len() as u64, log.counters.records);
+    format!("{nodes} node{}, {records} record{}", s(nodes), s(records))
 }
 
 /// Writes the table when it has changed, a few times a second at most, and for a small part of the time at most.

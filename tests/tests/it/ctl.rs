@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -111,6 +112,10 @@ fn status_tells_of_units_that_wait_and_of_those_that_do_not() {
     room.master.run("systemctl daemon-reload; systemctl restart boottorrent-ra; true").unwrap();
     let (said, code) = ctl(&room, "status");
     assert!(code == 1 && said.contains("failed, it ended with status 1"), "{said}");
+    let watched = room.master.run("boottorrentctl status --json --watch | head -n 2").unwrap();
+    let documents = watched.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let times: Vec<u64> = documents.map(|document| document["at"].as_u64().unwrap()).collect();
+    assert!(times.len() == 2 && times[0] < times[1], "{times:?}");
     let unprivileged = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     let said = room.master.run(&format!("{unprivileged} boottorrentctl status; echo $?")).unwrap();
     assert!(
@@ -175,6 +180,36 @@ fn records_are_shown_and_strangers_take_nobodys_place() {
         front.map(drop).ok_or_else(|| status.to_string())
     })
     .unwrap();
+    boots(&room, &say, &named);
+}
+
+/// The node starts anew: its log is that of the latest boot, unless another one is asked for.
+fn boots(room: &Room, say: &dyn Fn(&Record) -> usize, node: &NodeSpec) {
+    let mut again = record(&node.mac, 1, "link", Event::Begin, "once more");
+    again.boot = 0xcafe;
+    say(&again);
+    let again = wait_for("the second boot in the journal", SOON, || match ctl(room, "log front") {
+        (said, 0) if said.contains("once more") => Ok(said),
+        (said, _) => Err(said),
+    });
+    assert_eq!(again.unwrap().lines().count(), 1);
+    let (said, code) = ctl(room, "log front --boot -1");
+    assert!(code == 0 && said.lines().count() == 4 && !said.contains("once more"), "{said}");
+    assert_eq!(ctl(room, &format!("log {} --boot all", node.mac)).0.lines().count(), 5);
+    let (said, code) = ctl(room, "log front --boot -2");
+    assert!(code == 1 && said.contains("knows 2 boots of front: --boot 0 to --boot -1"), "{said}");
+    // What follows is the past, and then what comes.
+    let follow = "timeout 60 boottorrentctl log front --follow | grep -m 1 comes-late";
+    let mut follower = room.master.enter(follow).stdout(Stdio::piped()).spawn().unwrap();
+    let mut number = 1;
+    let told = wait_for("what comes after the past", SOON, || {
+        number += 1;
+        let mut late = record(&node.mac, number, "link", Event::Note, "comes-late");
+        late.boot = 0xcafe;
+        say(&late);
+        follower.try_wait().unwrap().ok_or_else(|| format!("{number} notes"))
+    });
+    assert!(told.unwrap().success());
 }
 
 /// Somebody at another address invents nodes, speaks for one that is there, and shouts.
