@@ -8,7 +8,7 @@ use std::time::Duration;
 use boottorrent_swarm::Mac;
 use serde::Serialize;
 
-use super::sources::Sources;
+use super::sources::{BootFile, Sources};
 use crate::nodelog::nodes::{Node, Step};
 
 /// A rate that was told longer ago is none any more.
@@ -19,6 +19,8 @@ const FRESH: Duration = Duration::from_secs(10);
 pub(super) enum State {
     /// The site names it, and it has said nothing since the master was switched on.
     Unseen,
+    /// Its firmware has fetched a boot file since it last said anything.
+    Firmware,
     Booting,
     /// The last thing it said of a stage is a failure.
     Failed,
@@ -54,6 +56,7 @@ pub(super) struct Row {
     pub(super) last_error: Option<Failure>,
     /// The last line that was no record, of the system that it booted.
     pub(super) last_line: Option<String>,
+    pub(super) boot_file: Option<BootFile>,
 }
 
 /// A failure of the present boot.
@@ -85,8 +88,39 @@ pub(super) fn rows(sources: &Sources, now: u64) -> Vec<Row> {
         let lease = row.mac.parse::<Mac>().ok().and_then(|mac| sources.leases.get(&mac).copied());
         row.address = row.address.or(lease);
     }
+    for (mac, address) in &sources.leases {
+        // Nobody's, and yet it boots from here.
+        if sources.boot_files.contains_key(address) && !rows.iter().any(|row| row.mac == mac.to_string()) {
+            rows.push(Row { name: mac.hyphenated(), address: Some(*address), ..unseen(&mac.to_string()) });
+        }
+    }
+    for row in &mut rows {
+        note_boot_file(row, sources);
+    }
     rows.sort_by(|a, b| natural(&a.name, &b.name).then_with(|| a.mac.cmp(&b.mac)));
     rows
+}
+
+/// Whoever fetches boot files again has started anew, whatever it said before.
+fn note_boot_file(row: &mut Row, sources: &Sources) {
+    let Some(file) = row.address.and_then(|address| sources.boot_files.get(&address)) else { return };
+    if row.last_seen.is_none_or(|seen| seen < file.at) {
+        let Row { name, mac, address, os, listed, boots, .. } = row.clone();
+        let stage = Some("firmware".to_owned());
+        let last_seen = Some(file.at);
+        *row = Row {
+            name,
+            address,
+            os,
+            listed,
+            boots,
+            state: State::Firmware,
+            stage,
+            last_seen,
+            ..unseen(&mac)
+        };
+    }
+    row.boot_file = Some(file.clone());
 }
 
 fn unseen(mac: &str) -> Row {
@@ -111,6 +145,7 @@ fn unseen(mac: &str) -> Row {
         last_seen: None,
         last_error: None,
         last_line: None,
+        boot_file: None,
     }
 }
 
@@ -214,6 +249,26 @@ mod tests {
         assert_eq!((two.os.as_deref(), two.last_seen), (Some("debian"), None));
         assert_eq!(three.address, Some(Ipv4Addr::new(10, 0, 0, 103)), "of its lease");
         assert!(!visitor.listed && visitor.last_error.as_ref().is_some_and(|e| !e.overcome));
+    }
+
+    #[test]
+    fn a_machine_in_its_firmware_is_no_mystery() {
+        let mut sources = sources();
+        let file = |at| BootFile { name: "boot/boot.ipxe".into(), at, failure: None };
+        let of = |last: [u8; 4], at| (Ipv4Addr::from(last), file(at));
+        sources.leases.insert(Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(10, 0, 0, 107));
+        // n01 spoke at 1000, n03 never did, and nobody named the last one.
+        sources.boot_files =
+            [of([10, 0, 0, 11], 999), of([10, 0, 0, 103], 1002), of([10, 0, 0, 107], 1001)].into();
+        let rows = rows(&sources, 1003);
+        let row = |name: &str| rows.iter().find(|row| row.name == name).unwrap();
+        assert_eq!((row("n01").state, row("n03").state), (State::Booting, State::Firmware));
+        assert_eq!((row("n03").stage.as_deref(), row("n03").last_seen), (Some("firmware"), Some(1002)));
+        assert_eq!(row("n03").boot_file, Some(file(1002)));
+        assert_eq!(row("02-00-00-00-00-07").state, State::Firmware);
+        sources.boot_files = [of([10, 0, 0, 11], 1001)].into();
+        let again = super::rows(&sources, 1003);
+        assert_eq!((again[0].state, again[0].percent, &again[0].last_error), (State::Firmware, None, &None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::nodes::{Row as Node, State};
 use super::screen::Screen;
 use super::seed::Image;
+use super::sources::BootFile;
 use super::status::Report;
 use super::table::{Column, Kind, Row, Tone, cut, lines, toned, wrapped};
 use super::units::Service;
@@ -94,6 +95,7 @@ fn headline(report: &Report) -> String {
     let total = report.nodes.len();
     line.push_str(&format!(": {total} {}", if total == 1 { "node" } else { "nodes" }));
     for (state, word) in [
+        (State::Firmware, "in firmware"),
         (State::Booting, "booting"),
         (State::Failed, "failed"),
         (State::Started, "started"),
@@ -179,9 +181,20 @@ fn node(node: &Node, now: u64) -> Row {
         (State::Failed, _) | (_, Some(_)) => Tone::Bad,
         (State::Started, None) => Tone::Good,
         (State::Unseen, None) => Tone::Faint,
-        (State::Booting, None) => Tone::Plain,
+        (State::Booting | State::Firmware, None) => Tone::Plain,
     };
-    Row { cells, tone, note: standing.map(|error| format!("{}: {}", error.stage, error.text)) }
+    let note = match (node.state, standing) {
+        (State::Firmware, _) => node.boot_file.as_ref().map(boot_file),
+        (_, standing) => standing.map(|error| format!("{}: {}", error.stage, error.text)),
+    };
+    Row { cells, tone, note }
+}
+
+fn boot_file(file: &BootFile) -> String {
+    match &file.failure {
+        None => format!("its firmware has {}", file.name),
+        Some(failure) => format!("its firmware did not get {}: {failure}", file.name),
+    }
 }
 
 /// Only for the eye: a tenth is enough.

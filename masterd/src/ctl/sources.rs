@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use boottorrent_swarm::Mac;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::config::{CtlConfig, ListedNode};
@@ -17,11 +17,16 @@ use super::seed::Seed;
 use crate::nodelog::nodes::Nodes;
 use crate::service;
 
+/// Where the files of the bootstrap are; what the agent fetches by TFTP is elsewhere.
+const BOOT_FOLDER: &str = "boot/";
+
 /// Everything, as it was at one moment.
 pub(super) struct Sources {
     pub(super) config: CtlConfig,
     pub(super) nodes: Nodes,
     pub(super) leases: HashMap<Mac, Ipv4Addr>,
+    /// The last boot file that each address has asked for.
+    pub(super) boot_files: HashMap<Ipv4Addr, BootFile>,
     pub(super) seed: Seed,
     /// What could not be read, a sentence each.
     pub(super) unread: Vec<String>,
@@ -34,6 +39,30 @@ pub(super) struct Who {
     /// The site's name for it, else its MAC: what a node says of itself names nothing here.
     pub(super) name: String,
     pub(super) address: Option<Ipv4Addr>,
+}
+
+/// What firmware fetches before there is anybody in a node who could report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct BootFile {
+    pub(super) name: String,
+    /// Seconds since 1970.
+    pub(super) at: u64,
+    /// Why it did not get it.
+    pub(super) failure: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TftpState {
+    recent: Vec<Transfer>,
+}
+
+#[derive(Deserialize)]
+struct Transfer {
+    client: String,
+    file: String,
+    at: u64,
+    failure: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,9 +90,10 @@ impl Sources {
         let mut unread = Vec::new();
         let LogState { nodes } = state(&options.run, "log", &mut unread);
         let DhcpState { leases } = state(&options.run, "dhcp", &mut unread);
+        let TftpState { recent } = state(&options.run, "tftp", &mut unread);
         let seed = state(&options.run, "seed", &mut unread);
         let leases = leases.into_iter().filter_map(|l| Some((l.mac?.parse().ok()?, l.address))).collect();
-        Ok(Self { config, nodes, leases, seed, unread })
+        Ok(Self { config, nodes, leases, boot_files: boot_files(recent), seed, unread })
     }
 
     /// The node of this name or MAC: of the site, or one that was seen.
@@ -116,6 +146,16 @@ impl Sources {
         let blind = if self.unread.is_empty() { "" } else { " (only root can read who was seen)" };
         format!("there is no node {text:?}{blind}; {hint}")
     }
+}
+
+/// The newest stand last.
+fn boot_files(recent: Vec<Transfer>) -> HashMap<Ipv4Addr, BootFile> {
+    let of_firmware = recent.into_iter().filter(|transfer| transfer.file.starts_with(BOOT_FOLDER));
+    let by_address = of_firmware.filter_map(|Transfer { client, file, at, failure }| {
+        let address = client.rsplit_once(':').map_or(client.as_str(), |(address, _)| address).parse().ok()?;
+        Some((address, BootFile { name: file, at, failure }))
+    });
+    by_address.collect()
 }
 
 /// A service's state; the default where it has written none yet.
@@ -193,7 +233,15 @@ pub(super) mod tests {
 
     pub(crate) fn sources() -> Sources {
         let leases = [(Mac([0x52, 0x54, 0, 0, 0, 3]), Ipv4Addr::new(10, 0, 0, 103))].into();
-        Sources { config: config(), nodes: nodes(), leases, seed: Seed::default(), unread: Vec::new() }
+        let boot_files = HashMap::new();
+        Sources {
+            config: config(),
+            nodes: nodes(),
+            leases,
+            boot_files,
+            seed: Seed::default(),
+            unread: Vec::new(),
+        }
     }
 
     #[test]
@@ -219,6 +267,20 @@ pub(super) mod tests {
         std::fs::write(run.path().join("log.json"), "{\"nodes\": 3}").unwrap();
         let _: LogState = state(run.path(), "log", &mut unread);
         assert!(unread[0].contains("log.json is not of this version's form"), "{unread:?}");
+    }
+
+    #[test]
+    fn the_last_boot_file_of_each_address_counts() {
+        let transfer = |client: &str, file: &str, at| serde_json::json!({ "client": client, "file": file, "at": at, "bytes": 7, "block_size": 512 });
+        let recent = serde_json::json!([
+            transfer("10.0.0.11:2070", "boot/boot.ipxe", 1000),
+            transfer("10.0.0.11:2071", "boot/vmlinuz", 1001),
+            transfer("10.0.0.11:4000", "catalog", 1002),
+            transfer("nonsense", "boot/vmlinuz", 1003),
+        ]);
+        let files = boot_files(serde_json::from_value(recent).unwrap());
+        let file = BootFile { name: "boot/vmlinuz".into(), at: 1001, failure: None };
+        assert_eq!(files, [(Ipv4Addr::new(10, 0, 0, 11), file)].into());
     }
 
     #[test]
