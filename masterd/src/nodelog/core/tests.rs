@@ -3,7 +3,7 @@ use crate::nodelog::config::NamedNode;
 use boottorrent_swarm::Mac;
 
 /// Nodes that are remembered here.
-const ROOM: usize = 256;
+const ROOM: usize = 32;
 const FROM: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 
 fn record(mac: Mac, sequence: u32, event: Event) -> Record {
@@ -96,7 +96,7 @@ fn a_flood_from_everywhere_takes_no_named_node_away_and_stays_small() {
     for n in 0..100_000_u32 {
         let [_, a, b, c] = n.to_be_bytes();
         let mut invented = record(Mac([6, 0, 0, a, b, c]), n, Event::Fail);
-        invented.text = "ü".repeat(600);
+        invented.text = if n % 100 == 0 { "ü".repeat(600) } else { String::new() };
         let result = say(&mut log, 1, Ipv4Addr::from_bits(0xc000_0000 + n), invented.emit().as_bytes());
         dropped += u32::from(result == Err(Oddity::Flood));
     }
