@@ -75,7 +75,8 @@ images: packages
 
 install:
 	@test -x $(AGENT) -a -x target/release/boottorrent-gen || { echo "run make build first" >&2; exit 1; }
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/boottorrent
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/boottorrent
+	install -m 755 target/release/boottorrentctl $(DESTDIR)$(PREFIX)/bin
 	install -m 755 target/release/boottorrent-gen $(DAEMONS:%=target/release/boottorrent-%) $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(AGENT) $(DESTDIR)$(PREFIX)/lib/boottorrent
 	for page in man/*.[0-9]; do \

@@ -103,6 +103,15 @@ impl Report {
         self.lock().record(stage, Event::Note, clock::now(), Params::new(), text);
     }
 
+    /// How far a stage is, for the master alone: the consoles have a line of their own.
+    pub(crate) fn figures(&self, stage: &str, params: Params) {
+        let mut inner = self.lock();
+        if inner.socket.is_some() {
+            let message = inner.message(stage, Event::Progress, clock::now(), params, "");
+            inner.send(&message);
+        }
+    }
+
     /// The last record of this kernel: sent several times, since there is no later one to show a gap.
     pub(crate) fn last(&self, stage: &str, took: Duration, params: Params, text: &str) {
         let mut inner = self.lock();
@@ -162,6 +171,28 @@ impl Report {
 impl Inner {
     fn record(&mut self, stage: &str, event: Event, elapsed: Duration, params: Params, text: &str) -> String {
         self.consoles.say(&line(clock::now(), stage, event, elapsed, text));
+        let message = self.message(stage, event, elapsed, params, text);
+        if self.socket.is_some() {
+            self.send(&message);
+            return message;
+        }
+        // Nobody is told who we are before the first card is known: the name is filled in when the queue goes out.
+        if self.queue.len() == MAX_QUEUED {
+            self.queue.pop_front();
+        }
+        self.queue.push_back(message.clone());
+        message
+    }
+
+    /// The next record, as it is sent.
+    fn message(
+        &mut self,
+        stage: &str,
+        event: Event,
+        elapsed: Duration,
+        params: Params,
+        text: &str,
+    ) -> String {
         self.last_sequence = next_sequence(self.last_sequence, clock::now());
         let record = Record {
             node: self.node.clone(),
@@ -174,18 +205,7 @@ impl Inner {
             params,
             text: text.to_owned(),
         };
-        if self.socket.is_some() {
-            let message = record.emit();
-            self.send(&message);
-            return message;
-        }
-        // Nobody is told who we are before the first card is known: the name is filled in when the queue goes out.
-        if self.queue.len() == MAX_QUEUED {
-            self.queue.pop_front();
-        }
-        let message = record.emit();
-        self.queue.push_back(message.clone());
-        message
+        record.emit()
     }
 
     fn connect(&mut self, master: Ipv4Addr) {
@@ -239,7 +259,7 @@ fn line(now: Duration, stage: &str, event: Event, elapsed: Duration, text: &str)
         Event::Begin => format!("{at}: {text}"),
         Event::End => format!("{at}: done in {:.1} s: {text}", elapsed.as_secs_f64()),
         Event::Fail => format!("{at}: FAILED after {:.1} s: {text}", elapsed.as_secs_f64()),
-        Event::Note => format!("{at}: {text}"),
+        Event::Note | Event::Progress => format!("{at}: {text}"),
     }
 }
 

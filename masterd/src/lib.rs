@@ -10,4 +10,5 @@ pub mod ra;
 pub mod tftp;
 pub mod tracker;
 pub mod seed;
+pub mod ctl;
 mod sys;

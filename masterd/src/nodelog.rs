@@ -5,7 +5,9 @@ pub mod config;
 mod limits;
 mod text;
 mod rate;
-mod nodes;
+mod known;
+mod figures;
+pub(crate) mod nodes;
 mod journal;
 mod core;
 mod daemon;
@@ -13,3 +15,4 @@ mod daemon;
 pub mod probe;
 
 pub use daemon::{Error, run};
+pub(crate) use text::clean;

@@ -9,6 +9,7 @@ pub mod program;
 mod dhcp;
 mod general;
 mod nodes;
+mod power;
 mod rack;
 mod section;
 mod value;
@@ -19,6 +20,7 @@ pub use dhcp::{Dhcp, Subnet};
 pub use finding::{At, Finding, Findings, Place};
 pub use nodes::Node;
 pub use os::Os;
+pub use power::Power;
 pub use rack::Rack;
 
 use boottorrent_swarm::catalog::Linger;
@@ -52,6 +54,7 @@ pub struct Site {
     pub bootstrap: Bootstrap,
     pub menu: Menu,
     pub services: Services,
+    pub power: Power,
     pub nodes: Vec<Node>,
     pub racks: Vec<Rack>,
     pub images: Vec<Os>,
@@ -104,6 +107,7 @@ pub fn load(dir: &Path, findings: &Findings) -> Option<Site> {
     let dhcp = dhcp::read(&root, general.address.as_ref());
     let nodes = nodes::read(&root, dir, dhcp.as_ref(), general.address.as_ref());
     let racks = rack::read(&root, dhcp.as_ref());
+    let power = power::read(&root);
     let menu = general::read_menu(&root, &names);
     nodes::check_images(&nodes, &names, findings);
     root.finish();
@@ -117,6 +121,7 @@ pub fn load(dir: &Path, findings: &Findings) -> Option<Site> {
         bootstrap,
         menu,
         services,
+        power,
         nodes,
         racks,
         images,

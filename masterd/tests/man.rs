@@ -1,4 +1,4 @@
-//! Each daemon's page lists the very options that its --help does.
+//! Each program's page lists the very options that its --help does.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by its panic")]
 
 use std::collections::BTreeSet;
@@ -8,21 +8,22 @@ use std::process::Command;
 #[test]
 fn pages_and_help_list_the_same_options() {
     for (name, program) in [
-        ("dhcp", env!("CARGO_BIN_EXE_boottorrent-dhcp")),
-        ("log", env!("CARGO_BIN_EXE_boottorrent-log")),
-        ("ra", env!("CARGO_BIN_EXE_boottorrent-ra")),
-        ("seed", env!("CARGO_BIN_EXE_boottorrent-seed")),
-        ("tftp", env!("CARGO_BIN_EXE_boottorrent-tftp")),
-        ("tracker", env!("CARGO_BIN_EXE_boottorrent-tracker")),
+        ("boottorrentctl", env!("CARGO_BIN_EXE_boottorrentctl")),
+        ("boottorrent-dhcp", env!("CARGO_BIN_EXE_boottorrent-dhcp")),
+        ("boottorrent-log", env!("CARGO_BIN_EXE_boottorrent-log")),
+        ("boottorrent-ra", env!("CARGO_BIN_EXE_boottorrent-ra")),
+        ("boottorrent-seed", env!("CARGO_BIN_EXE_boottorrent-seed")),
+        ("boottorrent-tftp", env!("CARGO_BIN_EXE_boottorrent-tftp")),
+        ("boottorrent-tracker", env!("CARGO_BIN_EXE_boottorrent-tracker")),
     ] {
         let output = Command::new(program).arg("--help").output().unwrap();
         assert!(output.status.success());
         let help = String::from_utf8(output.stdout).unwrap();
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../man/boottorrent-{name}.8"));
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../man/{name}.8"));
         let page = std::fs::read_to_string(page).unwrap();
         let in_help = help.lines().filter(|line| line.starts_with("  --")).flat_map(options);
         let in_page = page.lines().filter(|line| line.starts_with(".It Fl Fl ")).flat_map(of_macros);
-        assert_eq!(in_page.collect::<BTreeSet<_>>(), in_help.collect::<BTreeSet<_>>(), "boottorrent-{name}");
+        assert_eq!(in_page.collect::<BTreeSet<_>>(), in_help.collect::<BTreeSet<_>>(), "{name}");
     }
 }
 

@@ -1,8 +1,9 @@
-//! What each daemon is told: dhcp.toml, tftp.toml, tracker.toml, seed.toml, log.toml, ra.toml.
-//! Decides from the site alone; a daemon that is switched off is told nothing.
+//! What each daemon is told: dhcp.toml, tftp.toml, tracker.toml, seed.toml, log.toml, ra.toml; and boottorrentctl:
+//! ctl.toml. Decides from the site alone; a daemon that is switched off is told nothing.
 
+use boottorrent_masterd::ctl::config::{CtlConfig, ListedNode};
 use boottorrent_masterd::dhcp::config::{BootRule, DhcpConfig, ReservationConfig, SubnetConfig};
-use boottorrent_masterd::nodelog::config::LogConfig;
+use boottorrent_masterd::nodelog::config::{LogConfig, NamedNode};
 use boottorrent_masterd::ra::config::RaConfig;
 use boottorrent_masterd::seed::config::{SeedConfig, TorrentConfig};
 use boottorrent_masterd::site::{At, Dhcp, Node, Rack, Site};
@@ -37,11 +38,14 @@ pub fn configs(
         files.push(("seed.toml", text(&SeedConfig { port, tracker: None, torrents })?));
     }
     if site.services.log {
-        files.push(("log.toml", text(&LogConfig::default())?));
+        files.push(("log.toml", text(&log_config(site))?));
     }
     if site.services.ra {
         files.push(("ra.toml", text(&RaConfig { interface: site.interface.value.clone() })?));
     }
+    let services =
+        files.iter().filter_map(|(file, _)| file.strip_suffix(".toml")).map(str::to_owned).collect();
+    files.push(("ctl.toml", text(&ctl_config(site, services))?));
     Ok(files)
 }
 
@@ -104,5 +108,33 @@ fn rack_config(rack: &Rack) -> RackConfig {
         relays: values(&rack.relays),
         circuit_ids: values(&rack.circuit_ids),
         remote_ids: values(&rack.remote_ids),
+    }
+}
+
+/// Only DHCP of ours makes an address of the site the node's own.
+fn log_config(site: &Site) -> LogConfig {
+    let named = |n: &Node| NamedNode {
+        mac: n.mac,
+        name: n.name.clone(),
+        address: n.address.filter(|_| site.dhcp.is_some()),
+    };
+    LogConfig { nodes: site.nodes.iter().map(named).collect(), ..LogConfig::default() }
+}
+
+fn ctl_config(site: &Site, services: Vec<String>) -> CtlConfig {
+    let listed = |n: &Node| ListedNode {
+        mac: n.mac,
+        name: n.name.clone(),
+        address: n.address,
+        os: n.os.as_ref().map(|os| os.value.clone()),
+    };
+    CtlConfig {
+        site: site.name.clone(),
+        interface: site.interface.value.clone(),
+        address: site.address.value,
+        services,
+        networks: site.dhcp.iter().flat_map(|d| &d.subnets).map(|s| s.network.value).collect(),
+        power: site.power.clone(),
+        nodes: site.nodes.iter().map(listed).collect(),
     }
 }

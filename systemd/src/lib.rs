@@ -152,6 +152,7 @@ fn tell_next(options: &Options, changes: &install::Changes, units: &units::Units
     let todo = install::reload(changes, units)?;
     if todo.is_empty() {
         println!("\n{} runs with it; nodes can be switched on", units::TARGET);
+        println!("(boottorrentctl status --watch shows them)");
     } else {
         println!("\nNext:");
         todo.iter().for_each(|line| println!("  {line}"));

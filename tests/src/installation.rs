@@ -12,6 +12,7 @@ use std::path::PathBuf;
 pub fn files() -> Result<Vec<(PathBuf, String)>, LabError> {
     let names = programs::DAEMONS.iter().chain(&[programs::GEN]);
     let mut files: Vec<_> = names.map(|name| (programs::path(name), format!("/usr/sbin/{name}"))).collect();
+    files.push((programs::path(programs::CTL), format!("/usr/bin/{}", programs::CTL)));
     files.push((programs::agent(), "/usr/lib/boottorrent/boottorrent-agent".into()));
     match files.iter().find(|(from, _)| !from.is_file()) {
         None => Ok(files),

@@ -13,6 +13,7 @@ pub const DAEMONS: &[&str] = &[
     "boottorrent-log",
 ];
 pub const GEN: &str = "boottorrent-gen";
+pub const CTL: &str = "boottorrentctl";
 
 /// Folder of the master's programs: `BT_BIN_DIR`, else that of the running program (tests run from its `deps/`).
 #[must_use]

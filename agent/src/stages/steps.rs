@@ -6,20 +6,19 @@ mod arrival;
 mod download;
 mod program;
 
-use std::path::Path;
 use std::time::Duration;
 
 use boottorrent_swarm::template::Values;
 
 use super::{Done, Failure};
 use crate::image::{Laid, Plan};
-use crate::memory::{Bill, Memory};
+use crate::memory::Bill;
 use crate::worker::Boot;
-use crate::{choice, clock, handover, linger, load, mounts, sys};
+use crate::{choice, clock, handover, linger, load, sys};
 
 pub(super) use arrival::{catalog, lease, link, modules};
 pub(super) use download::download;
-use download::with_bytes;
+use download::{LOOK_AROUND, figures, with_bytes};
 pub(super) use program::{layout, run};
 
 /// How often stages that wait for the swarm look at it.
@@ -48,13 +47,9 @@ pub(super) fn choice(boot: &mut Boot, _deadline: Duration) -> Outcome {
 pub(super) fn memory(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
     let plan = Plan::new(&image, &boot.overlay)?;
-    let root = Path::new(mounts::IMAGE);
     // A worker that died behind "load" left a copy with the kernel. Nothing was loaded: nothing is lost.
     let _ = sys::kexec_unload();
-    let memory = Memory::read()?.with_freed(plan.displaced(root, &image));
-    let bill = Bill::new(plan.bytes(), plan.stored(root, &image), image.memory, memory);
-    let bill = bill.of_method(image.method);
-    let bill = bill.check().inspect_err(|_| choice::forget())?;
+    let bill = Bill::of(&image, &plan)?.check().inspect_err(|_| choice::forget())?;
     Ok(Done::new(bill.to_string()))
 }
 
@@ -82,11 +77,16 @@ pub(super) fn linger(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
     let Some(download) = &boot.download else { return Ok(Done::new("nothing to serve")) };
     let mut watch = linger::Watch::new(image.linger, clock::now(), boot.alone_from);
+    let mut tell_at = clock::now();
     loop {
         let state = download.state()?;
         let now = clock::now();
         if let Some(why) = watch.over(now, state.company, state.bytes_sent) {
             return Ok(with_bytes(Done::new(why), &state));
+        }
+        if now >= tell_at {
+            tell_at = now + LOOK_AROUND;
+            boot.report.figures("linger", figures(&state));
         }
         let mb = state.bytes_sent as f64 / 1e6;
         boot.report.progress(&format!("  serving other nodes: {mb:.1} MB sent; the next kernel is loaded"));

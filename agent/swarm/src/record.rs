@@ -27,14 +27,22 @@ pub enum Event {
     Fail,
     /// Nothing changed its state; a person may want to know.
     Note,
+    /// How far the stage is, in numbers ([`PROGRESS`]): for a table that is looked at, not for a journal.
+    Progress,
 }
 
+/// Parameters of an [`Event::Progress`], all numbers: bytes of the image that are verified, of how many, links to others,
+/// and bytes received from the master, from nodes, and sent. Rates follow from two of them and their `ms`.
+pub const PROGRESS: [&str; 6] =
+    ["bytes_done", "bytes_total", "peers", "bytes_master", "bytes_peers", "bytes_sent"];
+
 impl Event {
-    const ALL: [(Event, &'static str, u8); 4] = [
+    const ALL: [(Event, &'static str, u8); 5] = [
         (Event::Begin, "begin", 6),
         (Event::End, "end", 6),
         (Event::Fail, "fail", 3),
         (Event::Note, "note", 5),
+        (Event::Progress, "progress", 7),
     ];
 
     /// The word that stands in the message.
@@ -261,6 +269,15 @@ mod tests {
         assert!(line.len() <= MAX_BYTES && !line.contains(char::is_control));
         let back = Record::parse(line.as_bytes()).unwrap();
         assert_eq!((back.node.as_str(), back.param("long")), ("a_b_", None));
+    }
+
+    #[test]
+    fn progress_is_a_debug_message_with_all_its_numbers() {
+        let params = PROGRESS.map(|name| (String::from(name), u64::MAX.to_string())).to_vec();
+        let r = Record { event: Event::Progress, params, text: String::new(), ..record() };
+        let line = r.emit();
+        assert!(line.starts_with("<135>1 ") && line.len() < 500, "{line}");
+        assert_eq!(Record::parse(line.as_bytes()).unwrap(), r);
     }
 
     #[test]

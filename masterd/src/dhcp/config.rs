@@ -233,14 +233,15 @@ macro_rules! serde_by_text {
 serde_by_text!(Network);
 serde_by_text!(Range);
 
-mod mac_text {
+/// A MAC as people write it; other daemons' files have them, too.
+pub(crate) mod mac_text {
     use super::{Deserialize, Deserializer, Mac, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(mac: &Mac, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(mac: &Mac, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(mac)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mac, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mac, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|_| serde::de::Error::custom(format!("\"{text}\" is not a MAC address")))
     }

@@ -8,16 +8,20 @@ use boottorrent_swarm::record::{Event, Record};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Entry, Journal};
-use super::limits::{NAME_CHARS, TEXT_CHARS};
-use super::nodes::{Nodes, Novelty};
-use super::rate::Rates;
+use super::known::Known;
+use super::limits::{NAME_CHARS, STRANGERS_BURST, STRANGERS_PER_SECOND, TEXT_CHARS};
+use super::nodes::{Arrival, Nodes, Novelty, Speaker};
+use super::rate::{Bucket, Rates};
 use super::text::{clean, foreign};
 
 /// Messages by kind, over all restarts since the master was switched on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Counters {
     pub(super) records: u64,
     pub(super) repeated: u64,
+    /// Progress records, which are not in `records`.
+    pub(super) progress: u64,
     pub(super) lines: u64,
 }
 
@@ -26,6 +30,9 @@ pub(super) struct Counters {
 pub(super) enum Oddity {
     Empty,
     TooMuch,
+    /// All those together say too much to whom the site gives no address.
+    Flood,
+    NotItsOwn,
 }
 
 impl Oddity {
@@ -33,6 +40,8 @@ impl Oddity {
         match self {
             Self::Empty => "message without a text",
             Self::TooMuch => "messages dropped, the sender says too much",
+            Self::Flood => "messages dropped, strangers say too much altogether",
+            Self::NotItsOwn => "record dropped, its node speaks from another address",
         }
     }
 }
@@ -41,48 +50,82 @@ impl Oddity {
 pub(super) struct Log {
     pub(super) nodes: Nodes,
     pub(super) counters: Counters,
+    /// What the site says of its nodes.
+    pub(super) known: Known,
     rates: Rates,
+    strangers: Bucket,
 }
 
 impl Log {
     /// `room` is how many nodes are remembered.
     pub(super) fn datagram(
         &mut self,
-        now: Time,
-        unix_time: u64,
-        from: Ipv4Addr,
+        arrival: Arrival,
         datagram: &[u8],
         room: usize,
         journal: &Journal,
     ) -> Result<(), Oddity> {
-        if !self.rates.take(now, from) {
-            return Err(Oddity::TooMuch);
-        }
+        self.limit(arrival.now, arrival.from)?;
         if let Ok(record) = Record::parse(datagram) {
-            self.record(unix_time, from, &record, room, journal);
-            return Ok(());
+            return self.record(arrival, &record, room, journal);
         }
         let line = foreign(datagram).ok_or(Oddity::Empty)?;
         self.counters.lines += 1;
-        let address = from.to_string();
-        let node = self.nodes.line(unix_time, from, &line.text).unwrap_or("unknown").to_owned();
-        journal.show(&Entry {
-            severity: line.severity,
-            message: format!("{node} ({address}): {}", line.text),
-            fields: &[("NODE", &node), ("ADDRESS", &address)],
-        });
+        let address = arrival.from.to_string();
+        let message = |node: &str| format!("{node} ({address}): {}", line.text);
+        let severity = line.severity;
+        match self.nodes.line(arrival, &line.text) {
+            Some(Speaker { name, mac, boot }) => journal.show(&Entry {
+                severity,
+                message: message(&name),
+                fields: &[
+                    ("NODE", &name),
+                    ("MAC", &mac),
+                    ("ADDRESS", &address),
+                    ("BOOT", &format!("{boot:08x}")),
+                ],
+            }),
+            None => journal.show(&Entry {
+                severity,
+                message: message("unknown"),
+                fields: &[("NODE", "unknown"), ("ADDRESS", &address)],
+            }),
+        }
         Ok(())
     }
 
-    fn record(&mut self, unix_time: u64, from: Ipv4Addr, record: &Record, room: usize, journal: &Journal) {
-        self.counters.records += 1;
-        if self.nodes.record(unix_time, from, record, room) == Novelty::Repeat {
-            self.counters.repeated += 1;
-            return;
+    fn limit(&mut self, now: Time, from: Ipv4Addr) -> Result<(), Oddity> {
+        if !self.rates.take(now, from) {
+            return Err(Oddity::TooMuch);
         }
-        let node = clean(&record.node, NAME_CHARS);
+        let is_heard =
+            self.known.is_a_nodes(from) || self.strangers.take(now, STRANGERS_PER_SECOND, STRANGERS_BURST);
+        if is_heard { Ok(()) } else { Err(Oddity::Flood) }
+    }
+
+    fn record(
+        &mut self,
+        arrival: Arrival,
+        record: &Record,
+        room: usize,
+        journal: &Journal,
+    ) -> Result<(), Oddity> {
+        match self.nodes.record(arrival, record, &self.known, room) {
+            Novelty::Refused => return Err(Oddity::NotItsOwn),
+            Novelty::Progress => {
+                self.counters.progress += 1;
+                return Ok(());
+            }
+            Novelty::Repeat => {
+                self.counters.records += 1;
+                self.counters.repeated += 1;
+                return Ok(());
+            }
+            Novelty::News | Novelty::NewBoot => self.counters.records += 1,
+        }
+        let node = self.known.name(record.mac, &record.node);
         let stage = clean(&record.stage, NAME_CHARS);
-        let (mac, address) = (record.mac.to_string(), from.to_string());
+        let (mac, address) = (record.mac.to_string(), arrival.from.to_string());
         let seconds = format!("{:.3}", record.elapsed_ms as f64 / 1000.0);
         journal.show(&Entry {
             severity: severity(record.event),
@@ -91,11 +134,13 @@ impl Log {
                 ("NODE", &node),
                 ("MAC", &mac),
                 ("ADDRESS", &address),
+                ("BOOT", &format!("{:08x}", record.boot)),
                 ("STAGE", &stage),
                 ("EVENT", record.event.word()),
                 ("SECONDS", &seconds),
             ],
         });
+        Ok(())
     }
 }
 
@@ -104,6 +149,7 @@ fn severity(event: Event) -> u8 {
         Event::Fail => 4,
         Event::Note => 5,
         Event::Begin | Event::End => 6,
+        Event::Progress => 7,
     }
 }
 
@@ -114,7 +160,7 @@ fn message(record: &Record, node: &str, stage: &str) -> String {
         Event::Begin => format!("begins at {seconds:.2} s"),
         Event::End => format!("ended after {seconds:.2} s"),
         Event::Fail => format!("failed after {seconds:.2} s"),
-        Event::Note => format!("at {seconds:.2} s"),
+        Event::Note | Event::Progress => format!("at {seconds:.2} s"),
     };
     let mut message = format!("{node} {stage}: {event}");
     if !record.text.is_empty() {
@@ -133,35 +179,4 @@ fn message(record: &Record, node: &str, stage: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use boottorrent_swarm::Mac;
-
-    #[test]
-    fn records_lines_and_floods() {
-        let (mut log, journal, from) = (Log::default(), Journal::open(), Ipv4Addr::new(10, 0, 0, 11));
-        let record = Record {
-            node: "n01".into(),
-            mac: Mac([2, 0, 0, 0, 0, 1]),
-            boot: 1,
-            sequence: 1,
-            stage: "link".into(),
-            event: Event::End,
-            elapsed_ms: 5321,
-            params: vec![("os".into(), "debian".into())],
-            text: "carrier".into(),
-        };
-        assert_eq!(message(&record, "n01", "link"), "n01 link: ended after 5.32 s: carrier (os=debian)");
-        let sent = record.emit();
-        for _ in 0..5 {
-            assert_eq!(log.datagram(Time(1), 9, from, sent.as_bytes(), 9, &journal), Ok(()));
-        }
-        assert_eq!(log.datagram(Time(1), 9, from, b"<13>login: \x1b[2J", 9, &journal), Ok(()));
-        assert_eq!(log.datagram(Time(1), 9, from, b"\0\0", 9, &journal), Err(Oddity::Empty));
-        assert_eq!(log.counters, Counters { records: 5, repeated: 4, lines: 1 });
-        let node = log.nodes.get("02:00:00:00:00:01").unwrap();
-        assert_eq!(node.line.as_deref(), Some("login:  [2J"));
-        let flood = (0..1000).map(|_| log.datagram(Time(1), 9, from, b"x", 9, &journal));
-        assert!(flood.filter(|r| *r == Err(Oddity::TooMuch)).count() > 700);
-    }
-}
+mod tests;

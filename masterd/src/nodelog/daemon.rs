@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::config::LogConfig;
 use super::core::{Counters, Log};
 use super::journal::Journal;
-use super::limits::{MESSAGE_BYTES, STATE_PAUSE};
-use super::nodes::Nodes;
+use super::known::Known;
+use super::limits::{MESSAGE_BYTES, STATE_PAUSE, STATE_SHARE};
+use super::nodes::{Arrival, Nodes};
 use crate::service::{self, ConfigError, Service, ServiceError, Warnings};
 
 const NAME: &str = "log";
@@ -83,7 +84,7 @@ pub fn run(service: &Service) -> Result<(), Error> {
         let mut fds: Vec<_> = sockets.iter().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)).collect();
         let wake = service.wait(&mut fds, due)?;
         if wake.reload {
-            reload(service, &mut config, &log);
+            reload(service, &mut config, &mut log);
         }
         for socket in &sockets {
             serve(wake.now, service.unix_time(), socket, &config, &mut log, &journal, &mut warnings);
@@ -123,7 +124,8 @@ fn serve(
             }
         };
         let message = buffer.get(..length).unwrap_or_default();
-        if let Err(odd) = log.datagram(now, unix_time, *from.ip(), message, config.max_nodes, journal) {
+        let arrival = Arrival { now, unix_time, from: *from.ip() };
+        if let Err(odd) = log.datagram(arrival, message, config.max_nodes, journal) {
             warnings.warn(now, odd.kind(), from);
         }
     }
@@ -132,6 +134,7 @@ fn serve(
 /// The table that this service wrote before it was restarted.
 fn restore(service: &Service, config: &LogConfig) -> Log {
     let mut log = Log::default();
+    log.known = Known::new(&config.nodes);
     let Some(path) = service.run_dir().map(|run| run.join("log.json")) else { return log };
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -144,6 +147,7 @@ fn restore(service: &Service, config: &LogConfig) -> Log {
     match serde_json::from_slice::<Kept>(&text) {
         Ok(kept) => {
             (log.nodes, log.counters) = (kept.nodes, kept.counters);
+            log.nodes.recognise(&log.known);
             log.nodes.make_room(config.max_nodes);
         }
         Err(e) => log::warn!("{} is not of this version's form, the table begins empty: {e}", path.display()),
@@ -151,19 +155,23 @@ fn restore(service: &Service, config: &LogConfig) -> Log {
     log
 }
 
-fn reload(service: &Service, config: &mut LogConfig, log: &Log) {
+fn reload(service: &Service, config: &mut LogConfig, log: &mut Log) {
     if let Some(fresh) = service.read_again(NAME) {
         *config = fresh;
+        log.known = Known::new(&config.nodes);
+        log.nodes.recognise(&log.known);
         log::info!("configuration read again");
     }
     service.ready(&status(log));
 }
 
 fn status(log: &Log) -> String {
-    format!("{} nodes, {} records", log.nodes.len(), log.counters.records)
+    let s = |n: u64| if n == 1 { "" } else { "s" };
+    let (nodes, records) = (log.nodes.len() as u64, log.counters.records);
+    format!("{nodes} node{}, {records} record{}", s(nodes), s(records))
 }
 
-/// Writes the table when it has changed, a few times a second at most.
+/// Writes the table when it has changed, a few times a second at most, and for a small part of the time at most.
 #[derive(Debug, Default)]
 struct Reporter {
     written: Option<(Counters, u64)>,
@@ -181,11 +189,12 @@ impl Reporter {
 
     fn write(&mut self, now: Time, service: &Service, log: &Log, warnings: &mut Warnings) {
         self.written = Some(Self::changes(log, warnings));
-        self.next = now + STATE_PAUSE;
         service.status(&status(log));
         let state = State { counters: log.counters, nodes: &log.nodes, warnings: warnings.totals() };
         if let Err(e) = service.write_state(NAME, &state) {
             warnings.warn(now, "state file", e);
         }
+        let end = service.now();
+        self.next = end + STATE_PAUSE.max(end.since(now) * STATE_SHARE);
     }
 }

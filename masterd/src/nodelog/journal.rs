@@ -3,6 +3,8 @@
 
 use std::os::unix::net::UnixDatagram;
 
+use super::limits::JOURNAL_WAIT;
+
 /// systemd's native protocol: one datagram of `KEY=value` lines.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -17,8 +19,12 @@ pub(super) struct Entry<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Journal {
-    socket: Option<UnixDatagram>,
+pub(super) enum Journal {
+    Native(UnixDatagram),
+    Log,
+    /// A test that floods is not to flood the terminal.
+    #[cfg(test)]
+    Nowhere,
 }
 
 impl Journal {
@@ -26,22 +32,24 @@ impl Journal {
     /// the lines.
     pub(super) fn open() -> Self {
         let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
-        let socket = if under_systemd { UnixDatagram::unbound().ok() } else { None };
-        if let Some(socket) = &socket
-            && let Err(e) = socket.set_nonblocking(true)
-        {
+        let Some(socket) = UnixDatagram::unbound().ok().filter(|_| under_systemd) else { return Self::Log };
+        // Its queue holds ten datagrams by default, fewer than one node says at once.
+        if let Err(e) = socket.set_write_timeout(Some(JOURNAL_WAIT)) {
             log::debug!("the journal's socket may block: {e}");
         }
-        Self { socket }
+        Self::Native(socket)
     }
 
     pub(super) fn show(&self, entry: &Entry<'_>) {
-        if let Some(socket) = &self.socket {
+        match self {
             // Sent by path each time: a journald that was restarted has a new socket.
-            match socket.send_to(&native(entry), SOCKET) {
+            Self::Native(socket) => match socket.send_to(&native(entry), SOCKET) {
                 Ok(_) => return,
                 Err(e) => log::debug!("the journal takes no fields now: {e}"),
-            }
+            },
+            Self::Log => {}
+            #[cfg(test)]
+            Self::Nowhere => return,
         }
         log::log!(target: "node", level(entry.severity), "{}", entry.message);
     }

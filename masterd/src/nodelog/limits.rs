@@ -22,12 +22,37 @@ pub(super) const STEPS: usize = 96;
 /// Further facts of one node (bytes, peers, memory).
 pub(super) const FACTS: usize = 32;
 
-/// What one address may send: a boot is some forty records, the last one several times, within half a minute.
+/// What one address may send: a boot is some forty records, the last one several times, within half a minute, and one
+/// progress record a second.
 pub(super) const BURST: u32 = 200;
 pub(super) const PER_SECOND: u32 = 50;
+
+/// What all addresses together may send that the site gives to no node: 2,000 machines that boot at once, and then a
+/// progress record a second from each. Invented addresses use it up among themselves.
+pub(super) const STRANGERS_BURST: u32 = 80_000;
+pub(super) const STRANGERS_PER_SECOND: u32 = 2500;
 
 /// Addresses whose rate is watched at once.
 pub(super) const SENDERS: usize = 8192;
 
+/// Nodes that one address may speak for: a machine whose cards take turns is several, a liar is soon more.
+pub(super) const NODES_PER_ADDRESS: usize = 8;
+
+/// A node that speaks from another address has a new lease, or is somebody else. It is believed once the old address has
+/// been silent for so long; where the old one is the node's by the site, a whole boot has to pass without a word.
+pub(super) const NEW_ADDRESS: Duration = Duration::from_secs(5);
+pub(super) const NEW_ADDRESS_OF_NAMED: Duration = Duration::from_secs(300);
+
+/// A rate is the mean of this long; it needs one sample a second.
+pub(super) const RATE_WINDOW: Duration = Duration::from_secs(5);
+pub(super) const RATE_SAMPLES: usize = 8;
+
+/// How long an entry waits for room in the journal's queue before it goes there without its fields. As many as one turn
+/// of the loop takes (256) stay below the watchdog's 30 s.
+pub(super) const JOURNAL_WAIT: Duration = Duration::from_millis(100);
+
 /// The state file is written at most this often; what arrives within it is lost if the service is killed.
 pub(super) const STATE_PAUSE: Duration = Duration::from_millis(250);
+
+/// And at most for this part of the time, however large a flood has made it.
+pub(super) const STATE_SHARE: u32 = 20;

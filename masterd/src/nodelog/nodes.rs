@@ -1,55 +1,79 @@
 //! The table of nodes: what each has told of its present boot, keyed by MAC. It is the content of `log.json`, and is
-//! read back from there after a restart. Repeats and late arrivals are recognised here; nothing is shown here.
+//! read back from there after a restart. Repeats, late arrivals and other people's records are recognised here; nothing
+//! is shown here.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use boottorrent_swarm::record::Record;
+use boottorrent_swarm::record::{Event, Record};
+use boottorrent_swarm::{Mac, Time};
 use serde::{Deserialize, Serialize};
 
-use super::limits::{FACTS, KEPT_CHARS, NAME_CHARS, STEPS};
+use super::figures::Figures;
+use super::known::Known;
+use super::limits::{
+    FACTS, KEPT_CHARS, NAME_CHARS, NEW_ADDRESS, NEW_ADDRESS_OF_NAMED, NODES_PER_ADDRESS, STEPS,
+};
 use super::text::clean;
+
+/// When and from where a datagram came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) now: Time,
+    /// Seconds since 1970.
+    pub(super) unix_time: u64,
+    pub(super) from: Ipv4Addr,
+}
 
 /// One record of the present boot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Step {
-    pub(super) stage: String,
+pub(crate) struct Step {
+    pub(crate) stage: String,
     /// begin, end, fail or note.
-    pub(super) event: String,
+    pub(crate) event: String,
     /// Of the stage for end and fail, else since the node's kernel started.
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
     /// The record's sentence: for a failure, why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) cause: String,
+    pub(crate) cause: String,
     sequence: u32,
 }
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Node {
-    pub(super) name: String,
-    pub(super) address: Ipv4Addr,
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
     /// Boots seen, the present one included.
-    pub(super) boots: u32,
+    pub(crate) boots: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) os: Option<String>,
+    pub(crate) os: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_master: Option<u64>,
+    pub(crate) bytes_master: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_peers: Option<u64>,
+    pub(crate) bytes_peers: Option<u64>,
+    /// How far its download is, while it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) progress: Option<Figures>,
     /// Everything else that its records name, each with its latest value.
-    pub(super) facts: BTreeMap<String, String>,
+    pub(crate) facts: BTreeMap<String, String>,
     /// In the order in which the node wrote them.
     #[serde(rename = "stages")]
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// The last line from its address that was no record: of the OS that it booted, say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) line: Option<String>,
+    pub(crate) line: Option<String>,
     /// Seconds since 1970.
-    pub(super) last_seen: u64,
+    pub(crate) last_seen: u64,
     boot: u32,
     previous_boot: Option<u32>,
     seen: Seen,
+    /// When it last said something; nothing is known of that after a restart.
+    #[serde(skip)]
+    heard: Time,
+    /// Whether the site names it.
+    #[serde(skip)]
+    named: bool,
 }
 
 /// Which sequence numbers of a boot have come: the highest, and which of the 64 up to it (as RFC 4303's window).
@@ -83,53 +107,105 @@ pub(super) enum Novelty {
     NewBoot,
     /// Counted before, or of an earlier boot.
     Repeat,
+    /// Numbers for the table alone.
+    Progress,
+    /// From an address that is not the node's.
+    Refused,
+}
+
+/// Whose address a line came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Speaker {
+    pub(super) name: String,
+    pub(super) mac: String,
+    pub(super) boot: u32,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Nodes {
+pub(crate) struct Nodes {
     by_mac: BTreeMap<String, Node>,
 }
 
 impl Nodes {
-    /// Notes a record that came from `address`; with no room left, the node that was silent for longest goes.
+    /// Notes a record; with no room left, the node that was silent for longest goes.
     pub(super) fn record(
         &mut self,
-        unix_time: u64,
-        address: Ipv4Addr,
+        arrival: Arrival,
         record: &Record,
+        known: &Known,
         room: usize,
     ) -> Novelty {
         let mac = record.mac.to_string();
-        if !self.by_mac.contains_key(&mac) {
-            self.make_room(room.max(1) - 1);
+        match self.by_mac.get(&mac) {
+            Some(node) if !node.believes(arrival, record.mac, known) => return Novelty::Refused,
+            Some(_) => {}
+            None => {
+                if !known.has(record.mac) {
+                    self.limit_address(arrival.from);
+                }
+                self.make_room(room.max(1) - 1);
+            }
         }
         let node = self.by_mac.entry(mac).or_insert_with(|| Node::new(record.boot));
-        let novelty = node.note(record);
+        let novelty = node.note(arrival.unix_time, record);
         if novelty != Novelty::Repeat {
-            node.address = address;
-            node.last_seen = unix_time;
+            node.name = known.name(record.mac, &record.node);
+            node.address = arrival.from;
+            node.last_seen = arrival.unix_time;
+            node.heard = arrival.now;
+            node.named = known.has(record.mac);
         }
         novelty
     }
 
-    /// Notes a line that is no record; the name of the node whose address it came from, if that is known.
-    pub(super) fn line(&mut self, unix_time: u64, address: Ipv4Addr, line: &str) -> Option<&str> {
-        let node = self.by_mac.values_mut().filter(|n| n.address == address).max_by_key(|n| n.last_seen)?;
+    /// Notes a line that is no record; the node whose address it came from, if that is known.
+    pub(super) fn line(&mut self, arrival: Arrival, line: &str) -> Option<Speaker> {
+        let of_address = self.by_mac.iter_mut().filter(|(_, node)| node.address == arrival.from);
+        let (mac, node) = of_address.max_by_key(|(_, node)| node.last_seen)?;
         node.line = Some(line.to_owned());
-        node.last_seen = unix_time;
-        Some(&node.name)
+        node.last_seen = arrival.unix_time;
+        node.heard = arrival.now;
+        Some(Speaker { name: node.name.clone(), mac: mac.clone(), boot: node.boot })
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_mac.len()
     }
 
-    /// Forgets those that were silent for longest until no more than `room` are left.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.by_mac.iter().map(|(mac, node)| (mac.as_str(), node))
+    }
+
+    /// Forgets those that were silent for longest until no more than `room` are left, and the site's own last.
     pub(super) fn make_room(&mut self, room: usize) {
         while self.by_mac.len() > room {
-            let silent = self.by_mac.iter().min_by_key(|(_, n)| n.last_seen).map(|(mac, _)| mac.clone());
-            let Some(mac) = silent else { return };
+            let dispensable = self.by_mac.iter().min_by_key(|(_, node)| (node.named, node.last_seen));
+            let Some(mac) = dispensable.map(|(mac, _)| mac.clone()) else { return };
+            self.by_mac.remove(&mac);
+        }
+    }
+
+    /// What the site says now: its names hold from here on, also for who is silent.
+    pub(super) fn recognise(&mut self, known: &Known) {
+        for (mac, node) in &mut self.by_mac {
+            let Ok(mac) = mac.parse() else { continue };
+            node.named = known.has(mac);
+            node.name = known.name(mac, &node.name);
+        }
+    }
+
+    /// Before one more: an address that invents nodes replaces its own inventions, and nobody else's entry.
+    fn limit_address(&mut self, address: Ipv4Addr) {
+        loop {
+            let of_address = self.by_mac.iter().filter(|(_, node)| node.address == address && !node.named);
+            if of_address.clone().count() < NODES_PER_ADDRESS {
+                return;
+            }
+            let Some(mac) = of_address.min_by_key(|(_, node)| node.last_seen).map(|(mac, _)| mac.clone())
+            else {
+                return;
+            };
             self.by_mac.remove(&mac);
         }
     }
@@ -149,6 +225,7 @@ impl Node {
             os: None,
             bytes_master: None,
             bytes_peers: None,
+            progress: None,
             facts: BTreeMap::new(),
             steps: Vec::new(),
             line: None,
@@ -156,10 +233,20 @@ impl Node {
             boot,
             previous_boot: None,
             seen: Seen::default(),
+            heard: Time::default(),
+            named: false,
         }
     }
 
-    fn note(&mut self, record: &Record) -> Novelty {
+    /// Whether a record that came from elsewhere than the last one may still be this node's.
+    fn believes(&self, arrival: Arrival, mac: Mac, known: &Known) -> bool {
+        let silence = if known.fits(mac, self.address) { NEW_ADDRESS_OF_NAMED } else { NEW_ADDRESS };
+        self.address == arrival.from
+            || known.fits(mac, arrival.from)
+            || arrival.now.since(self.heard) >= silence
+    }
+
+    fn note(&mut self, unix_time: u64, record: &Record) -> Novelty {
         if self.boots > 0 && self.previous_boot == Some(record.boot) {
             return Novelty::Repeat;
         }
@@ -172,10 +259,29 @@ impl Node {
         if !self.seen.first(record.sequence) {
             return Novelty::Repeat;
         }
-        self.name = clean(&record.node, NAME_CHARS);
+        if record.event == Event::Progress {
+            let bytes = |name| record.param(name).and_then(|value| value.parse().ok());
+            self.bytes_master = bytes("bytes_master").or(self.bytes_master);
+            self.bytes_peers = bytes("bytes_peers").or(self.bytes_peers);
+            self.progress.get_or_insert_default().note(unix_time, record);
+            return Novelty::Progress;
+        }
         self.learn(record);
         self.step(record);
+        self.follow(record);
         novelty
+    }
+
+    /// What a stage's begin and end mean for its numbers.
+    fn follow(&mut self, record: &Record) {
+        let Some(figures) = self.progress.as_mut().filter(|figures| figures.stage == record.stage) else {
+            return;
+        };
+        match record.event {
+            Event::Begin | Event::Fail => self.progress = None,
+            Event::End => figures.complete(),
+            Event::Note | Event::Progress => {}
+        }
     }
 
     fn learn(&mut self, record: &Record) {

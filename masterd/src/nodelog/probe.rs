@@ -7,6 +7,7 @@ use boottorrent_swarm::Time;
 
 use super::core::Log;
 use super::journal::Journal;
+use super::nodes::Arrival;
 
 /// A log without its socket.
 #[derive(Debug)]
@@ -24,7 +25,8 @@ impl Default for Probe {
 impl Probe {
     /// Whether the datagram was taken; with no more than `room` nodes in the table.
     pub fn datagram(&mut self, now: Time, from: Ipv4Addr, datagram: &[u8], room: usize) -> bool {
-        self.log.datagram(now, now.0 / 1_000_000, from, datagram, room, &self.journal).is_ok()
+        let arrival = Arrival { now, unix_time: now.0 / 1_000_000, from };
+        self.log.datagram(arrival, datagram, room, &self.journal).is_ok()
     }
 
     /// Nodes in the table.

@@ -1,5 +1,5 @@
-//! How much one address may say: a bucket of messages that fills again with time.
-//! Decides per sender only; a node that floods silences nobody else.
+//! How much may be said: a bucket of messages that fills again with time, one a sender and one for all strangers.
+//! Decides by address only; a node that floods silences nobody else.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -9,32 +9,41 @@ use boottorrent_swarm::Time;
 
 use super::limits::{BURST, PER_SECOND, SENDERS};
 
-/// Time that one message costs.
-const COST: Duration = Duration::from_micros(1_000_000 / PER_SECOND as u64);
+/// The time until which a bucket is in debt (GCRA: one number holds level and last change).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bucket {
+    spent_until: Time,
+}
 
-/// Per address, the time until which its bucket is in debt (GCRA: one number holds level and last change).
+impl Bucket {
+    /// Whether one more message is taken, with `burst` at once and `per_second` from then on.
+    pub(super) fn take(&mut self, now: Time, per_second: u32, burst: u32) -> bool {
+        let cost = Duration::from_secs(1) / per_second;
+        let after = self.spent_until.max(now) + cost;
+        let taken = after.since(now) <= cost * burst;
+        if taken {
+            self.spent_until = after;
+        }
+        taken
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    spent_until: HashMap<Ipv4Addr, Time>,
+    by_sender: HashMap<Ipv4Addr, Bucket>,
 }
 
 impl Rates {
     /// Whether a message that has come from `sender` is taken.
     pub(super) fn take(&mut self, now: Time, sender: Ipv4Addr) -> bool {
-        if self.spent_until.len() >= SENDERS && !self.spent_until.contains_key(&sender) {
-            self.spent_until.retain(|_, until| *until > now);
+        if self.by_sender.len() >= SENDERS && !self.by_sender.contains_key(&sender) {
+            self.by_sender.retain(|_, bucket| bucket.spent_until > now);
             // Everybody is busy: forgetting them all is fairer than taking nobody else.
-            if self.spent_until.len() >= SENDERS {
-                self.spent_until.clear();
+            if self.by_sender.len() >= SENDERS {
+                self.by_sender.clear();
             }
         }
-        let until = self.spent_until.entry(sender).or_default();
-        let after = (*until).max(now) + COST;
-        let taken = after.since(now) <= COST * BURST;
-        if taken {
-            *until = after;
-        }
-        taken
+        self.by_sender.entry(sender).or_default().take(now, PER_SECOND, BURST)
     }
 }
 
@@ -59,6 +68,6 @@ mod tests {
         for n in 0..3 * SENDERS as u32 {
             assert!(rates.take(Time(1), Ipv4Addr::from_bits(n)));
         }
-        assert!(rates.spent_until.len() <= SENDERS);
+        assert!(rates.by_sender.len() <= SENDERS);
     }
 }

@@ -4,7 +4,7 @@
 use super::limits::LINE_CHARS;
 
 /// The text without control characters (Unicode's and the two separators that end a line), cut to `limit` characters.
-pub(super) fn clean(text: &str, limit: usize) -> String {
+pub(crate) fn clean(text: &str, limit: usize) -> String {
     let shown = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
     let mut out: String = text.chars().take(limit).map(shown).collect();
     if text.chars().nth(limit).is_some() {

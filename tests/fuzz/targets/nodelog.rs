@@ -24,7 +24,12 @@ fn record(mac: u8, sequence: u32, event: Event) -> Record {
         stage: "download".into(),
         event,
         elapsed_ms: 5321,
-        params: vec![("os".into(), "debian".into()), ("bytes_peers".into(), "123".into())],
+        params: vec![
+            ("os".into(), "debian".into()),
+            ("bytes_peers".into(), "123".into()),
+            ("bytes_done".into(), sequence.to_string()),
+            ("bytes_total".into(), "100".into()),
+        ],
         text: "174 MB".into(),
     }
 }
@@ -39,7 +44,8 @@ fn run(mut script: Script<'_>) -> Option<()> {
         let packet = if choice & 0x80 == 0 {
             script.packet()?.to_vec()
         } else {
-            let event = [Event::Begin, Event::End, Event::Fail, Event::Note][usize::from(choice % 4)];
+            let events = [Event::Begin, Event::End, Event::Fail, Event::Note, Event::Progress];
+            let event = events[usize::from(choice) % events.len()];
             let mut record = record(script.below(6)?, script.below(128)?.into(), event);
             record.boot = script.below(3)?.into();
             record.text = String::from_utf8_lossy(script.packet()?).into_owned();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[test]
 fn every_program_states_its_version() {
-    for name in programs::DAEMONS.iter().chain(&[programs::GEN]) {
+    for name in programs::DAEMONS.iter().chain(&[programs::GEN, programs::CTL]) {
         let output = Command::new(programs::path(name)).arg("--version").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains(env!("CARGO_PKG_VERSION")), "{name}: {text:?}");

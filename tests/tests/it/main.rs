@@ -18,6 +18,7 @@ mod interop_swarm;
 mod smoltcp;
 mod hostile;
 mod trust;
+mod ctl;
 mod faults;
 mod worker;
 mod run;

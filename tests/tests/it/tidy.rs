@@ -266,6 +266,7 @@ fn the_pages_know_every_key_and_option() {
         ("dhcp", &page, "boottorrent.toml"),
         ("nodes", &page, "boottorrent.toml"),
         ("rack", &page, "boottorrent.toml"),
+        ("power", &page, "boottorrent.toml"),
         ("os", &os_page, "os.toml"),
         ("program", &os_page, "os.toml"),
         ("bundle", &os_page, "os.toml"),

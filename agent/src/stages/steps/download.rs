@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use boottorrent_net::verify::{Content, Verifier};
 use boottorrent_swarm::catalog::{Catalog, Image};
+use boottorrent_swarm::record::{PROGRESS, Params};
 
 use super::{Done, Failure, LOOK, Outcome};
 use crate::directory::Directory;
@@ -23,8 +24,8 @@ use crate::{clock, mounts};
 const STALL: Duration = Duration::from_secs(30);
 /// How long that question may take; the swarm goes on meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// How often the cable is looked at, and who else is there.
-const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// How often the cable is looked at, and who else is there; and how often the master is told how far this is.
+pub(super) const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// A worker that starts again may hold what nobody else has: those who lost their link to it wait up to this long before
 /// they dial again (the fifth wait of a series that begins at 250 ms and doubles).
 const COME_BACK: Duration = Duration::from_secs(8);
@@ -63,6 +64,7 @@ pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outco
         }
         if now >= look_at {
             look_at = now + LOOK_AROUND;
+            boot.report.figures("download", figures(&state));
             live = look(boot, &card, live)?;
             if state.nodes != nodes {
                 nodes.clone_from(&state.nodes);
@@ -177,6 +179,20 @@ fn summary(state: &State) -> Done {
         state.givers
     );
     with_bytes(Done::new(text), state)
+}
+
+/// What the master's table shows of a stage in which the swarm is at work.
+pub(super) fn figures(state: &State) -> Params {
+    let progress = state.progress.unwrap_or_default();
+    let values = [
+        progress.bytes_total.saturating_sub(progress.bytes_left),
+        progress.bytes_total,
+        progress.peers_connected.into(),
+        state.bytes_master,
+        state.bytes_peers,
+        state.bytes_sent,
+    ];
+    PROGRESS.iter().zip(values).map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
 }
 
 pub(super) fn with_bytes(done: Done, state: &State) -> Done {

@@ -19,6 +19,15 @@ fn record(boot: u32, sequence: u32, stage: &str, event: Event, elapsed_ms: u64) 
     }
 }
 
+fn note(nodes: &mut Nodes, unix_time: u64, record: &Record, room: usize) -> Novelty {
+    let arrival = Arrival { now: Time(0), unix_time, from: FROM };
+    nodes.record(arrival, record, &Known::default(), room)
+}
+
+fn say(nodes: &mut Nodes, from: Ipv4Addr, line: &str) -> Option<String> {
+    nodes.line(Arrival { now: Time(0), unix_time: 5, from }, line).map(|speaker| speaker.name)
+}
+
 fn steps(nodes: &Nodes) -> Vec<(&str, &str, f64)> {
     let node = nodes.get(MAC).unwrap();
     node.steps.iter().map(|s| (s.stage.as_str(), s.event.as_str(), s.seconds)).collect()
@@ -37,12 +46,12 @@ fn a_boot_from_begin_to_end() {
         record(7, 3, "download", Event::Begin, 2500),
         end,
     ];
-    assert_eq!(nodes.record(10, FROM, &records[0], 9), Novelty::NewBoot);
+    assert_eq!(note(&mut nodes, 10, &records[0], 9), Novelty::NewBoot);
     for record in &records[1..] {
-        assert_eq!(nodes.record(11, FROM, record, 9), Novelty::News);
+        assert_eq!(note(&mut nodes, 11, record, 9), Novelty::News);
     }
     for record in &records {
-        assert_eq!(nodes.record(99, FROM, record, 9), Novelty::Repeat);
+        assert_eq!(note(&mut nodes, 99, record, 9), Novelty::Repeat);
     }
     let node = nodes.get(MAC).unwrap();
     assert_eq!((node.name.as_str(), node.boots, node.last_seen), ("n01", 1, 11));
@@ -63,9 +72,9 @@ fn a_boot_from_begin_to_end() {
 #[test]
 fn a_new_boot_begins_the_list_anew_and_late_records_of_the_old_one_change_nothing() {
     let mut nodes = Nodes::default();
-    nodes.record(1, FROM, &record(7, 1, "link", Event::Begin, 1), 9);
-    assert_eq!(nodes.record(2, FROM, &record(8, 0, "lease", Event::Begin, 1), 9), Novelty::NewBoot);
-    assert_eq!(nodes.record(3, FROM, &record(7, 2, "link", Event::End, 1), 9), Novelty::Repeat);
+    note(&mut nodes, 1, &record(7, 1, "link", Event::Begin, 1), 9);
+    assert_eq!(note(&mut nodes, 2, &record(8, 0, "lease", Event::Begin, 1), 9), Novelty::NewBoot);
+    assert_eq!(note(&mut nodes, 3, &record(7, 2, "link", Event::End, 1), 9), Novelty::Repeat);
     assert_eq!(nodes.get(MAC).unwrap().boots, 2);
     assert_eq!(steps(&nodes), [("lease", "begin", 0.001)]);
 }
@@ -73,19 +82,19 @@ fn a_new_boot_begins_the_list_anew_and_late_records_of_the_old_one_change_nothin
 #[test]
 fn overtaken_datagrams_are_put_in_order() {
     let mut nodes = Nodes::default();
-    nodes.record(1, FROM, &record(7, 5, "link", Event::End, 100), 9);
-    assert_eq!(nodes.record(1, FROM, &record(7, 4, "link", Event::Begin, 50), 9), Novelty::News);
+    note(&mut nodes, 1, &record(7, 5, "link", Event::End, 100), 9);
+    assert_eq!(note(&mut nodes, 1, &record(7, 4, "link", Event::Begin, 50), 9), Novelty::News);
     assert_eq!(steps(&nodes), [("link", "begin", 0.05), ("link", "end", 0.1)]);
 }
 
 #[test]
 fn a_node_that_tries_for_ever_keeps_what_came_before() {
     let mut nodes = Nodes::default();
-    nodes.record(1, FROM, &record(7, 0, "link", Event::Begin, 1), 9);
-    nodes.record(1, FROM, &record(7, 1, "link", Event::End, 2), 9);
+    note(&mut nodes, 1, &record(7, 0, "link", Event::Begin, 1), 9);
+    note(&mut nodes, 1, &record(7, 1, "link", Event::End, 2), 9);
     for sequence in 2..1000 {
         let event = if sequence % 2 == 0 { Event::Begin } else { Event::Fail };
-        nodes.record(1, FROM, &record(7, sequence, "lease", event, u64::from(sequence)), 9);
+        note(&mut nodes, 1, &record(7, sequence, "lease", event, u64::from(sequence)), 9);
     }
     let steps = steps(&nodes);
     assert_eq!(steps.len(), STEPS);
@@ -110,7 +119,7 @@ fn everything_is_bounded_and_clean() {
         r.node = "x".repeat(500);
         r.text = "y\n".repeat(2000);
         r.params = (0..16).map(|p| (format!("p{}", n * 16 + p), "z".repeat(1200))).collect();
-        nodes.record(1, FROM, &r, 9);
+        note(&mut nodes, 1, &r, 9);
     }
     let node = nodes.get(MAC).unwrap();
     assert_eq!((node.steps.len(), node.facts.len()), (STEPS, FACTS));
@@ -119,7 +128,9 @@ fn everything_is_bounded_and_clean() {
     for n in 0..50_u8 {
         let mut r = record(1, 1, "link", Event::Begin, 1);
         r.mac = Mac([2, 0, 0, 0, 0, n]);
-        nodes.record(100 + u64::from(n), FROM, &r, 10);
+        let from = Ipv4Addr::new(10, 0, 1, n);
+        let arrival = Arrival { now: Time(0), unix_time: 100 + u64::from(n), from };
+        nodes.record(arrival, &r, &Known::default(), 10);
     }
     assert_eq!(nodes.len(), 10);
     assert!(nodes.get("02:00:00:00:00:31").is_some() && nodes.get(MAC).is_none());
@@ -128,11 +139,11 @@ fn everything_is_bounded_and_clean() {
 #[test]
 fn the_table_survives_a_restart() {
     let mut nodes = Nodes::default();
-    nodes.record(1, FROM, &record(7, 1, "link", Event::Fail, 100), 9);
+    note(&mut nodes, 1, &record(7, 1, "link", Event::Fail, 100), 9);
     let text = serde_json::to_string(&nodes).unwrap();
     let mut back: Nodes = serde_json::from_str(&text).unwrap();
     assert_eq!(back, nodes);
-    assert_eq!(back.record(2, FROM, &record(7, 1, "link", Event::Fail, 100), 9), Novelty::Repeat);
-    assert_eq!(back.line(5, FROM, "hello"), Some("n01"));
-    assert_eq!(back.line(5, Ipv4Addr::LOCALHOST, "hello"), None);
+    assert_eq!(note(&mut back, 2, &record(7, 1, "link", Event::Fail, 100), 9), Novelty::Repeat);
+    assert_eq!(say(&mut back, FROM, "hello").as_deref(), Some("n01"));
+    assert_eq!(say(&mut back, Ipv4Addr::LOCALHOST, "hello"), None);
 }
