@@ -7,6 +7,8 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::SigSet;
+
 use crate::report::Report;
 
 /// Where a bootstrap image has it, if it has it.
@@ -37,8 +39,11 @@ fn run(console: &str) -> io::Result<()> {
     let terminal = OpenOptions::new().read(true).write(true).open(format!("/dev/{console}"))?;
     let own = |terminal: &std::fs::File| terminal.try_clone().map(Stdio::from);
     let kind = if super::is_screen(console) { "linux" } else { "vt100" };
+    // A child inherits the mask, and a shell that can't be interrupted is no shell.
+    let mask = SigSet::thread_get_mask()?;
+    SigSet::empty().thread_set_mask()?;
     // A session of its own with this terminal: job control and Ctrl-C work, and not on us.
-    Command::new(BUSYBOX)
+    let child = Command::new(BUSYBOX)
         .args(["setsid", "-c", BUSYBOX, "sh", "-l"])
         .env("TERM", kind)
         .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
@@ -46,6 +51,7 @@ fn run(console: &str) -> io::Result<()> {
         .stdin(own(&terminal)?)
         .stdout(own(&terminal)?)
         .stderr(own(&terminal)?)
-        .status()
-        .map(drop)
+        .spawn();
+    mask.thread_set_mask()?;
+    child?.wait().map(drop)
 }

@@ -196,7 +196,9 @@ impl Report {
             fds.push(wake.as_fd());
             clock::wait_readable(&fds, clock::now() + slice);
             let _ = wake.read(); // EAGAIN: a key or the clock ended the wait
-            for wanted in self.lock().take_keys() {
+            // In a statement of its own: whoever carries it out speaks, and needs the lock for that.
+            let wanted = self.lock().take_keys();
+            for wanted in wanted {
                 match wanted {
                     Wanted::Off(Question::PowerOff) => {
                         switch_off(self, Off::Power, "asked for at the console");

@@ -15,8 +15,8 @@ use super::layout::Layout;
 pub(crate) const LEAVE: &str = "\x18\x1b[0m\x1b[r\x1b[?25h\x1b[999;1H\n";
 
 /// Asks a terminal how far a two-byte no-break space moves its cursor, which tells UTF-8 from everything else, and how
-/// large it is. Who only collects text gets an empty line.
-pub(crate) const PROBE: &str = "\r\u{a0}\x1b[6n\r\x1b[K\x1b7\x1b[999;999H\x1b[6n\x1b8";
+/// large it is. Who only collects text gets a line of its own with that space, and no sentence is touched.
+pub(crate) const PROBE: &str = "\r\u{a0}\x1b[6n\r\x1b[K\x1b7\x1b[999;999H\x1b[6n\x1b8\n";
 
 /// Gives the terminal to pages: what it showed goes up into its own history, the log's rows get a margin of their own.
 pub(crate) fn enter(layout: &Layout, screen: bool) -> String {

@@ -115,3 +115,41 @@ fn a_person_reads_chooses_fails_and_boots_by_keys() {
         assert_eq!(lines.len(), times, "{lines:?}");
     }
 }
+
+#[test]
+fn power_off_in_mid_download_takes_two_keys() {
+    let spec = NodeSpec::new(1);
+    let site = Site::with(&[Os::small("alpha", "")]).node(&spec, "os = \"alpha\"");
+    let room = Room::serving(&site).unwrap();
+    room.master.host.limit(20).unwrap();
+    let mut node = room.node(&spec).unwrap();
+    node.console.expect("download: ", BOOT).unwrap();
+    node.console.answer_as_terminal();
+    node.console.expect_shown("pieces: ", BOOT).unwrap();
+    node.press(&["p"]).unwrap();
+    node.console.expect_shown("Power off? y: yes", BOOT).unwrap();
+    node.press(&["y"]).unwrap();
+    node.console.expect_line("powering off: asked for at the console", BOOT).unwrap();
+    node.expect_off(BOOT).unwrap();
+}
+
+#[test]
+fn uefi_is_told_to_start_the_local_disk() {
+    let spec = NodeSpec::new(1).uefi().disk().may_reset();
+    let site = Site::with(&[Os::small("alpha", "")]).node(&spec, "").menu("alpha", "300s");
+    let room = Room::serving(&site).unwrap();
+    let node = room.node(&spec).unwrap();
+    node.console.expect("choose an operating system", BOOT).unwrap();
+    node.console.answer_as_terminal();
+    let shown = node.console.expect_shown("boot from local disk: ", BOOT).unwrap();
+    let name =
+        shown.split("boot from local disk: ").nth(1).unwrap().lines().next().unwrap().trim().to_owned();
+    picture(&node, "menu-uefi");
+    let before = node.console.end();
+    node.press(&["b"]).unwrap();
+    let off = node.console.expect_from(before, &["rebooting: local disk"], BOOT).unwrap();
+    // The disk is empty: the firmware tries it first, says that it is, and goes on with the network.
+    let next = node.console.expect_from(off.end, &["BdsDxe: "], BOOT).unwrap();
+    let next = node.console.expect_from(next.end, &["\" from "], BOOT).unwrap();
+    assert!(next.line.contains(&name), "{name:?} was not the first: {}", next.line);
+}
