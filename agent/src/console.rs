@@ -240,7 +240,8 @@ impl Consoles {
     pub(crate) fn take_back(&mut self, name: &str) {
         for console in self.list.iter_mut().filter(|console| console.name == name) {
             let Some(missed) = console.given_up.take() else { continue };
-            console.terminal.restore(console.screen);
+            console.terminal.restore();
+            console.readable = true;
             console.typed.clear();
             if let Some(glass) = &mut console.glass {
                 glass.shown = None;

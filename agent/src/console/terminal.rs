@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
-    self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
+    self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices,
 };
 
 use crate::sys;
@@ -20,8 +20,9 @@ const STALL_MS: u16 = 250;
 
 pub(super) struct Terminal {
     file: File,
-    /// As this agent needs it; a program that had the terminal leaves it in another state.
-    settings: Option<Termios>,
+    /// How to open it again: name, screen, fallback. A session that ends hangs its terminal up for everybody.
+    origin: Option<(String, bool, bool)>,
+    reopened: bool,
     /// The rest of a frame: it goes before anything else, or the terminal would see half a sequence.
     pending: Vec<u8>,
     stalled: bool,
@@ -54,25 +55,36 @@ impl Terminal {
             settings.control_flags |= ControlFlags::from_bits_retain(libc::B115200);
         }
         termios::tcsetattr(&file, SetArg::TCSANOW, &settings)?;
-        Ok(Self { settings: Some(settings), ..Self::new(file) })
+        Ok(Self { origin: Some((name.to_owned(), screen, fallback)), ..Self::new(file) })
     }
 
     /// On anything that can be read and written without waiting.
     pub(super) fn new(file: File) -> Self {
-        Self { file, settings: None, pending: Vec::new(), stalled: false, torn: false, gone: false }
+        Self {
+            file,
+            origin: None,
+            reopened: false,
+            pending: Vec::new(),
+            stalled: false,
+            torn: false,
+            gone: false,
+        }
     }
 
     /// As it was before a program had it.
-    pub(super) fn restore(&mut self, screen: bool) {
-        if screen {
+    pub(super) fn restore(&mut self) {
+        if let Some((_, true, _)) = self.origin {
             sys::text_mode(self.file.as_fd());
         }
-        let flags = nix::fcntl::OFlag::O_NONBLOCK;
-        let _ = nix::fcntl::fcntl(&self.file, nix::fcntl::FcntlArg::F_SETFL(flags)); // a program may share it
-        if let Some(settings) = &self.settings {
-            let _ = termios::tcsetattr(&self.file, SetArg::TCSANOW, settings); // a line that hung up: seen by the next write
-        }
+        self.reopen();
         self.torn = true;
+    }
+
+    fn reopen(&mut self) -> bool {
+        let Some((name, screen, fallback)) = &self.origin else { return false };
+        let Ok(fresh) = Self::open(name, *screen, *fallback) else { return false };
+        self.file = fresh.file;
+        true
     }
 
     /// Columns and rows, where the terminal's driver knows them.
@@ -116,6 +128,7 @@ impl Terminal {
                 Ok(written) => {
                     sent += written;
                     self.stalled = false;
+                    self.reopened = false;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !patient {
@@ -128,6 +141,8 @@ impl Terminal {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Hung up by a shell or a program that has ended: the device is there, this opening of it is not.
+                Err(_) if !std::mem::replace(&mut self.reopened, true) && self.reopen() => {}
                 Err(_) => {
                     self.gone = true;
                     sent = rest.len();
