@@ -3,19 +3,25 @@
 //! Decides in this order. Never starts anything that the catalog does not have.
 
 mod menu;
+mod offer;
+mod local_disk;
 
 use std::time::Duration;
 
 use boottorrent_swarm::catalog::{Catalog, Image};
 
-use crate::report::Report;
+use crate::report::{Facts, Report};
+use crate::screen;
 use crate::supervisor::{Off, switch_off};
 use crate::worker::Boot;
 use crate::{clock, mounts};
+use local_disk::LocalDisk;
 use menu::{Menu, Outcome};
 
 /// The choice that a dead worker left behind, and how often it was taken up.
 const FILE: &str = "choice";
+/// How often the countdown is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 /// An image that kills its worker so often is not chosen again without a person.
 const MOST_ATTEMPTS: u32 = 5;
 
@@ -49,13 +55,22 @@ impl std::error::Error for Error {}
 
 /// The image to boot, and who wanted it.
 pub(crate) fn choose(boot: &mut Boot, catalog: &Catalog) -> Result<(Image, String), Error> {
+    introduce(boot, catalog);
     let (name, by) = match wanted(boot) {
         Some(wanted) => wanted,
         None => at_the_menu(boot, catalog)?,
     };
     let image = find(catalog, &name, &by)?;
+    boot.report.describe_image(offer::entry(&image, &boot.overlay).details);
     remember(&image.name, 0);
     Ok((image, by))
+}
+
+/// What the pages say of this node.
+fn introduce(boot: &Boot, catalog: &Catalog) {
+    let Some(lease) = &boot.lease else { return };
+    boot.report.tell(&Facts { site: &catalog.site, card: &lease.card.name, address: lease.address });
+    boot.report.describe_node(offer::machine(&lease.card.name, boot.master));
 }
 
 fn wanted(boot: &mut Boot) -> Option<(String, String)> {
@@ -117,42 +132,64 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), E
     let timeout = catalog.timeout_ms.map(Duration::from_millis);
     let menu = Menu::new(titles, default, timeout, clock::now());
     let mut menu = menu.ok_or_else(|| Error::Empty { site: catalog.site.clone() })?;
+    let disk = LocalDisk::find();
+    let mut shown = screen::Menu {
+        notice: boot.notice.take(),
+        entries: catalog.images.iter().map(|image| offer::entry(image, &boot.overlay)).collect(),
+        selected: menu.selected(),
+        default,
+        seconds_left: None,
+        local_disk: Some(disk.as_ref().map(|disk| disk.name.clone()).map_err(ToString::to_string)),
+    };
     let heading = format!("{}: choose an operating system", catalog.site);
     boot.report.forget_keys();
-    show(&boot.report, &menu, &heading, boot.notice.take());
+    boot.report.say_plain(&plain(&menu, &heading, shown.notice.as_deref()));
     loop {
         match menu.outcome(clock::now()) {
             Outcome::Start(at) => {
                 let by = if menu.is_counting() { "the default, nobody chose" } else { "chosen at the menu" };
+                boot.report.show_menu(None);
                 let image = catalog.images.get(at);
                 return image
                     .map(|image| (image.name.clone(), by.to_owned()))
                     .ok_or_else(|| Error::Empty { site: catalog.site.clone() });
             }
-            Outcome::Off(Off::Power) => switch_off(&boot.report, Off::Power, "asked for at the menu"),
-            Outcome::Off(Off::Reboot) => switch_off(&boot.report, Off::Reboot, "asked for at the menu"),
-            Outcome::Wait(line) => {
-                if let Some(line) = line {
-                    boot.report.progress(&line);
+            Outcome::Off(off) => switch_off(&boot.report, off, "asked for at the menu"),
+            Outcome::LocalDisk => start_local_disk(&boot.report, disk.as_ref()),
+            Outcome::Wait(seconds) => {
+                if let Some(seconds) = seconds {
+                    let title = catalog.images.get(menu.selected()).map_or("", |image| image.title.as_str());
+                    boot.report
+                        .progress(&format!("  {title} starts in {seconds} s; any key stops the countdown"));
                 }
-                let until = clock::now() + Duration::from_millis(500);
+                (shown.selected, shown.seconds_left) = (menu.selected(), seconds);
+                boot.report.show_menu(Some(&shown));
+                let until = clock::now() + LOOK;
                 if let Some(key) = boot.report.key(until)
                     && menu.press(key)
                 {
-                    show(&boot.report, &menu, &heading, None);
+                    boot.report.say_plain(&plain(&menu, &heading, None));
                 }
             }
         }
     }
 }
 
-fn show(report: &Report, menu: &Menu, heading: &str, notice: Option<String>) {
-    let mut text = String::new();
-    if let Some(notice) = notice {
-        text.push_str(&format!("\n  ! {notice}\n"));
+/// Returns only if it is not possible, which it says.
+fn start_local_disk(report: &Report, disk: Result<&LocalDisk, &local_disk::Error>) {
+    match disk
+        .map_err(ToString::to_string)
+        .and_then(|disk| disk.start_next().map(|()| disk).map_err(|e| e.to_string()))
+    {
+        Ok(disk) => switch_off(report, Off::Reboot, &format!("local disk: UEFI starts {:?} next", disk.name)),
+        Err(why) => report.note("choice", &format!("no boot from local disk: {why}")),
     }
-    text.push_str(&format!("\n  {heading}\n\n{}", menu.lines()));
-    report.say(&text);
+}
+
+/// The menu for consoles without pages.
+fn plain(menu: &Menu, heading: &str, notice: Option<&str>) -> String {
+    let notice = notice.map(|notice| format!("\n  ! {notice}\n")).unwrap_or_default();
+    format!("{notice}\n  {heading}\n\n{}", menu.lines())
 }
 
 #[cfg(test)]

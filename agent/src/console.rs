@@ -1,63 +1,77 @@
-//! The consoles: every message goes to each of them, and a key may come from any.
+//! The consoles: every message goes to each of them, pages to those where somebody may look, and a key may come from
+//! any.
 //!
-//! Decides which terminals a person may be looking at. Never waits long for one: a serial line that nobody drains
-//! loses text, not the boot.
+//! Decides who may be looking: a screen always, a serial line once it has answered or typed. Until then it is taken for
+//! a log, which gets plain lines. Never waits long for one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod keys;
+pub(crate) mod shell;
+mod terminal;
+
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{
-    self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices,
-};
+use ratatui::buffer::Buffer;
 
-use crate::clock;
 use crate::cmdline::Cmdline;
+use crate::screen::{Glyphs, Layout, Model, ansi, harmless, render};
+use crate::{clock, mounts};
 
-/// How long a message waits for room on a console: 240 bytes at 9600 bit/s, three lines.
-const STALL_MS: u16 = 250;
+pub(crate) use keys::Key;
+use keys::{Token, decode};
+use terminal::Terminal;
+
 /// A serial line keeps every line that it gets: one every five seconds is enough to see that it moves.
 const SERIAL_PROGRESS: Duration = Duration::from_secs(5);
 /// A screen shows progress in place, and once a second is as fast as a person reads.
 const SCREEN_PROGRESS: Duration = Duration::from_secs(1);
+/// Between two frames that nobody's key asked for: 115200 bit/s carry ten steady frames in that time.
+const SERIAL_FRAME: Duration = Duration::from_secs(1);
+const SCREEN_FRAME: Duration = Duration::from_millis(400);
+/// A serial terminal that does not say how large it is.
+const SERIAL_SIZE: (u16, u16) = (80, 24);
 /// Bytes that were typed ahead; more are dropped.
 const MAX_TYPED: usize = 64;
 /// The bytes of one key press follow each other faster than this, at 1200 bit/s too.
 const ESCAPE: Duration = Duration::from_millis(30);
-
-/// What a person pressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
-    Character(char),
-    Enter,
-    Up,
-    Down,
-    /// Anything else: it stops a countdown and does nothing more.
-    Other,
-}
+/// Lines that a console gets afterwards when a program gives it back.
+const MAX_MISSED: usize = 200;
+/// The consoles with pages, for a process that has to clean up behind a dead one.
+const PAGES_FILE: &str = "pages";
 
 pub(crate) struct Consoles {
     list: Vec<Console>,
+    /// Pages are wanted wherever somebody may look.
+    pages: bool,
 }
 
 struct Console {
     name: String,
-    terminal: File,
-    /// A screen shows progress in place; a serial line gets a line of its own now and then.
+    terminal: Terminal,
+    /// A virtual terminal, not a line.
     screen: bool,
-    /// Text without a line end is on the screen and must go before the next message.
+    /// Progress without a line end is on the screen and must go before the next message.
     dirty: bool,
-    /// A program has it: nothing is written and no key is read.
-    given_up: bool,
     next_progress: Duration,
-    stalled: bool,
     readable: bool,
     /// Bytes that are not a key yet, and when the last of them came.
     typed: Vec<u8>,
     typed_at: Duration,
+    glyphs: Glyphs,
+    size: (u16, u16),
+    /// Asked how large it is; its answers are no keys.
+    asked: bool,
+    glass: Option<Glass>,
+    /// A program has it; the lines that it missed.
+    given_up: Option<Vec<String>>,
+}
+
+/// What a console with pages shows.
+struct Glass {
+    layout: Layout,
+    /// None: nothing that we know of.
+    shown: Option<Buffer>,
+    next_frame: Duration,
 }
 
 /// The terminals of a command line: each `console=`, the screen always, and a serial line where none was named.
@@ -88,223 +102,326 @@ impl Consoles {
     /// Opens what can be opened; a name without a device behind it is left out without a word, as the kernel does.
     pub(crate) fn open(cmdline: &Cmdline) -> Self {
         let fallback = cmdline.consoles.is_empty();
-        let list = names(cmdline).iter().filter_map(|name| Console::open(name, fallback).ok()).collect();
-        Self { list }
+        let open = |name: &String| {
+            let screen = is_screen(name);
+            let terminal = Terminal::open(name, screen, fallback).ok()?;
+            Some(Console::new(name, screen, terminal))
+        };
+        Self { list: names(cmdline).iter().filter_map(open).collect(), pages: false }
+    }
+
+    /// Screens show pages from now on, and serial lines are asked whether somebody is there.
+    pub(crate) fn start_pages(&mut self) {
+        if std::mem::replace(&mut self.pages, true) {
+            return;
+        }
+        for console in &mut self.list {
+            if console.screen { console.open_glass() } else { console.ask() }
+        }
+        self.keep_names();
+    }
+
+    /// Everything is plain text again.
+    pub(crate) fn stop_pages(&mut self) {
+        self.pages = false;
+        self.list.iter_mut().for_each(Console::leave_glass);
+        self.keep_names();
+    }
+
+    /// Cleans up behind a process that died while it showed pages.
+    pub(crate) fn clean_up(&mut self) {
+        let Some(names) = mounts::kept(PAGES_FILE) else { return };
+        for console in self.list.iter_mut().filter(|console| names.lines().any(|name| name == console.name)) {
+            console.terminal.write(ansi::LEAVE);
+        }
+        mounts::forget(PAGES_FILE);
+    }
+
+    fn keep_names(&self) {
+        let names: String = self
+            .list
+            .iter()
+            .filter(|console| console.glass.is_some())
+            .map(|console| format!("{}\n", console.name))
+            .collect();
+        let _ = mounts::keep(PAGES_FILE, &names); // without it a dead worker leaves its last page on the screen
     }
 
     /// A line, or several, to every console.
     pub(crate) fn say(&mut self, text: &str) {
-        let soon = clock::now() + SCREEN_PROGRESS;
-        for console in self.list.iter_mut().filter(|console| !console.given_up) {
-            // What is waited for next shows soon, however lately the last thing did.
-            console.next_progress = console.next_progress.min(soon);
-            let clear = if std::mem::take(&mut console.dirty) { "\r\x1b[K" } else { "" };
-            console.write(&format!("{clear}{text}\n"));
-        }
-        self.list.retain(|console| !console.is_gone());
+        let text = harmless(text);
+        self.list.iter_mut().for_each(|console| console.say(&text));
+        self.list.retain(|console| !console.terminal.is_gone());
     }
 
-    /// A line that the next one replaces; shown as often as each console can bear.
+    /// For those that have no pages to see it on.
+    pub(crate) fn say_plain(&mut self, text: &str) {
+        let text = harmless(text);
+        self.list.iter_mut().filter(|console| console.glass.is_none()).for_each(|console| console.say(&text));
+    }
+
+    /// A line that the next one replaces; shown as often as each console can bear, where there are no pages.
     pub(crate) fn progress(&mut self, text: &str) {
-        let now = clock::now();
-        let due = |console: &&mut Console| !console.given_up && console.next_progress <= now;
-        for console in self.list.iter_mut().filter(due) {
-            if console.screen {
-                console.next_progress = now + SCREEN_PROGRESS;
-                console.dirty = true;
-                console.write(&format!("\r\x1b[K{text}"));
-            } else {
-                console.next_progress = now + SERIAL_PROGRESS;
-                console.write(&format!("{text}\n"));
+        let (now, text) = (clock::now(), harmless(text));
+        for console in &mut self.list {
+            if console.glass.is_none() && console.given_up.is_none() && console.next_progress <= now {
+                console.progress(&text, now);
             }
         }
     }
 
-    /// A key that was typed on any console. Never waits: the terminals were opened so.
-    pub(crate) fn key(&mut self) -> Option<Key> {
-        self.list.iter_mut().filter(|console| console.listens()).for_each(Console::read);
-        self.list.iter_mut().find_map(Console::typed_key)
+    /// The model has changed because of a person: the next frame is due.
+    pub(crate) fn hurry(&mut self) {
+        self.list
+            .iter_mut()
+            .filter_map(|c| c.glass.as_mut())
+            .for_each(|glass| glass.next_frame = Duration::ZERO);
+    }
+
+    /// Draws on every console that has pages and is due.
+    pub(crate) fn draw(&mut self, model: &Model, now: Duration) {
+        self.list.iter_mut().for_each(|console| console.draw(model, now));
+    }
+
+    /// Everything is drawn anew: something else has written there.
+    pub(crate) fn redraw(&mut self) {
+        for console in &mut self.list {
+            if let Some(glass) = &mut console.glass {
+                glass.shown = None;
+            }
+            if !console.screen && self.pages {
+                console.ask();
+            }
+        }
+        self.hurry();
+    }
+
+    /// The keys that were typed since the last call, each with its console. Never waits: the terminals were opened so.
+    pub(crate) fn keys(&mut self) -> Vec<(Key, String)> {
+        let mut keys = Vec::new();
+        let mut changed = false;
+        for console in self.list.iter_mut().filter(|console| console.given_up.is_none()) {
+            if console.readable {
+                console.read();
+            }
+            while let Some(token) = console.typed_token() {
+                let had = console.glass.is_some();
+                keys.extend(console.take(token, self.pages).map(|key| (key, console.name.clone())));
+                changed |= had != console.glass.is_some();
+            }
+        }
+        if changed {
+            self.keep_names();
+        }
+        keys
     }
 
     /// What becomes readable when something is typed; copies, so that nobody holds the consoles while waiting.
     pub(crate) fn ears(&self) -> Vec<OwnedFd> {
-        let readable = self.list.iter().filter(|console| console.listens());
-        readable.filter_map(|console| console.terminal.as_fd().try_clone_to_owned().ok()).collect()
+        let readable = self.list.iter().filter(|console| console.readable && console.given_up.is_none());
+        readable.filter_map(|console| console.terminal.share()).collect()
     }
 
-    /// Leaves a console to somebody else.
+    /// Whether half a key waits for its rest: an Escape that stays alone ends no wait.
+    pub(crate) fn has_half_key(&self) -> bool {
+        self.list.iter().any(|console| !console.typed.is_empty())
+    }
+
+    /// A program takes the console: nothing is drawn there and no key read until it is taken back.
     pub(crate) fn give_up(&mut self, name: &str) {
-        self.list
-            .iter_mut()
-            .filter(|console| console.name == name)
-            .for_each(|console| console.given_up = true);
+        for console in self.list.iter_mut().filter(|console| console.name == name) {
+            if console.glass.as_ref().is_some_and(|glass| glass.shown.is_some()) {
+                console.terminal.write(ansi::LEAVE);
+            }
+            console.given_up = Some(Vec::new());
+        }
     }
 
     pub(crate) fn take_back(&mut self, name: &str) {
-        self.list
-            .iter_mut()
-            .filter(|console| console.name == name)
-            .for_each(|console| console.given_up = false);
-    }
-
-    /// Whole lines typed on the consoles since the last call are not ours to keep: a menu starts with none.
-    pub(crate) fn forget_keys(&mut self) {
-        for _ in 0..MAX_TYPED {
-            if self.key().is_none() {
-                return;
+        for console in self.list.iter_mut().filter(|console| console.name == name) {
+            let Some(missed) = console.given_up.take() else { continue };
+            console.terminal.restore();
+            console.readable = true;
+            console.typed.clear();
+            if let Some(glass) = &mut console.glass {
+                glass.shown = None;
+                glass.next_frame = Duration::ZERO;
             }
+            console.terminal.write(ansi::LEAVE);
+            missed.iter().for_each(|text| console.say(text));
         }
     }
 }
 
 impl Console {
-    fn open(name: &str, fallback: bool) -> io::Result<Self> {
-        let flags = (nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK).bits();
-        let path = format!("/dev/{name}");
-        // A node would be created by opening for writing if /dev were not devtmpfs: look first.
-        fs::metadata(&path)?;
-        let terminal = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
-        // A serial port without a chip behind it fails here, and so is no console.
-        let mut settings = termios::tcgetattr(&terminal)?;
-        settings.local_flags &= !(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG);
-        settings.input_flags |= InputFlags::ICRNL;
-        // One stray Ctrl-S, from noise on a serial line too, would silence the console for good.
-        settings.input_flags &= !(InputFlags::IXON | InputFlags::IXOFF);
-        // Nothing typed is EAGAIN and not the end of the file.
-        settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-        settings.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-        settings.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
-        if fallback && !is_screen(name) {
-            // The kernel set no speed where it has no console; this is what serial consoles of our time have.
-            // In the flags by hand: cfsetspeed(3) is a versioned symbol that a static glibc does not have.
-            settings.control_flags.remove(ControlFlags::CBAUD);
-            settings.control_flags |= ControlFlags::from_bits_retain(libc::B115200);
-        }
-        termios::tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
-        Ok(Self {
+    fn new(name: &str, screen: bool, terminal: Terminal) -> Self {
+        Self {
             name: name.to_owned(),
-            terminal,
-            screen: is_screen(name),
+            screen,
             dirty: false,
-            given_up: false,
             next_progress: Duration::ZERO,
-            stalled: false,
             readable: true,
             typed: Vec::new(),
             typed_at: Duration::ZERO,
-        })
+            glyphs: if screen { Glyphs::Vga } else { Glyphs::Ascii },
+            size: SERIAL_SIZE,
+            asked: false,
+            glass: None,
+            given_up: None,
+            terminal,
+        }
     }
 
-    fn write(&mut self, text: &str) {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            match self.terminal.write(rest) {
-                Ok(0) => return,
-                Ok(written) => {
-                    rest = rest.get(written..).unwrap_or_default();
-                    self.stalled = false;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.stalled || !self.wait_for_room() {
-                        self.stalled = true;
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.name.clear();
-                    return;
-                }
+    fn say(&mut self, text: &str) {
+        if let Some(missed) = &mut self.given_up {
+            if missed.len() < MAX_MISSED {
+                missed.push(text.to_owned());
+            }
+            return;
+        }
+        // What is waited for next shows soon, however lately the last thing did.
+        self.next_progress = self.next_progress.min(clock::now() + SCREEN_PROGRESS);
+        match &self.glass {
+            Some(Glass { layout, shown: Some(_), .. }) => {
+                let bytes = ansi::say(layout, self.glyphs, text);
+                self.terminal.write(&bytes);
+            }
+            // The first frame of a screen comes with the log's last lines.
+            Some(_) if self.screen => {}
+            _ => {
+                let clear = if std::mem::take(&mut self.dirty) { "\r\x1b[K" } else { "" };
+                self.terminal.write(&format!("{clear}{text}\n"));
             }
         }
     }
 
-    fn wait_for_room(&self) -> bool {
-        let mut fd = [PollFd::new(self.terminal.as_fd(), PollFlags::POLLOUT)];
-        poll(&mut fd, PollTimeout::from(STALL_MS)).is_ok_and(|ready| ready > 0)
+    fn progress(&mut self, text: &str, now: Duration) {
+        if self.screen {
+            self.next_progress = now + SCREEN_PROGRESS;
+            self.dirty = true;
+            self.terminal.write(&format!("\r\x1b[K{text}"));
+        } else {
+            self.next_progress = now + SERIAL_PROGRESS;
+            self.terminal.write(&format!("{text}\n"));
+        }
     }
 
-    fn listens(&self) -> bool {
-        self.readable && !self.given_up
+    fn ask(&mut self) {
+        self.asked = true;
+        self.terminal.offer(ansi::PROBE);
     }
 
-    fn is_gone(&self) -> bool {
-        self.name.is_empty()
+    fn open_glass(&mut self) {
+        if self.screen {
+            self.size = self.terminal.size().unwrap_or(self.size);
+        }
+        let layout = Layout::new(self.size.0, self.size.1);
+        let known = self.glass.as_ref().map(|glass| glass.layout);
+        if layout != known {
+            self.leave_glass();
+            self.glass = layout.map(|layout| Glass { layout, shown: None, next_frame: Duration::ZERO });
+        }
+    }
+
+    fn leave_glass(&mut self) {
+        if self.glass.take().is_some_and(|glass| glass.shown.is_some()) && self.given_up.is_none() {
+            self.terminal.write(ansi::LEAVE);
+        }
+    }
+
+    fn draw(&mut self, model: &Model, now: Duration) {
+        let due = self.glass.as_ref().is_some_and(|glass| glass.next_frame <= now);
+        if !due || self.given_up.is_some() || !self.terminal.is_drained() {
+            return;
+        }
+        // A driver of the graphics card may have made the screen a larger one.
+        if self.screen && self.terminal.size().is_some_and(|size| size != self.size) {
+            self.open_glass();
+        }
+        let torn = self.terminal.take_torn();
+        let Some(glass) = &mut self.glass else { return };
+        let mut bytes = String::new();
+        let shown = match glass.shown.take() {
+            Some(shown) if !torn => shown,
+            _ => {
+                bytes.push_str(&ansi::enter(&glass.layout, self.screen));
+                // A serial line has had its lines: whoever keeps them gets each once.
+                if self.screen && !model.log.is_empty() {
+                    let lines = model.log.len().saturating_sub(glass.layout.log_lines().into());
+                    let log: Vec<&str> = model.log.iter().skip(lines).map(String::as_str).collect();
+                    bytes.push_str(&ansi::say(&glass.layout, self.glyphs, &log.join("\n")));
+                }
+                Buffer::empty(glass.layout.area())
+            }
+        };
+        let frame = render(model, &glass.layout, now);
+        bytes.push_str(&ansi::update(&glass.layout, self.glyphs, &shown, &frame));
+        glass.shown = Some(frame);
+        glass.next_frame = now + if self.screen { SCREEN_FRAME } else { SERIAL_FRAME };
+        if !bytes.is_empty() {
+            self.terminal.offer(&bytes);
+        }
     }
 
     /// Takes what was typed; a terminal that hung up would be "readable" for ever, so it is not asked again.
     fn read(&mut self) {
-        let mut bytes = [0; 16];
-        match self.terminal.read(&mut bytes) {
-            Ok(0) => self.readable = false,
-            Ok(length) if self.typed.len() < MAX_TYPED => {
-                self.typed.extend_from_slice(bytes.get(..length).unwrap_or_default());
+        match self.terminal.read() {
+            Ok(bytes) if bytes.is_empty() => {}
+            Ok(bytes) => {
+                if self.typed.len() < MAX_TYPED {
+                    self.typed.extend(bytes);
+                }
                 self.typed_at = clock::now();
             }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.readable = false,
         }
     }
 
-    fn typed_key(&mut self) -> Option<Key> {
+    fn typed_token(&mut self) -> Option<Token> {
         // The bytes of an arrow key come one by one on a serial line; an Escape that stays alone is a key of its own.
         let patient = clock::now().saturating_sub(self.typed_at) < ESCAPE;
-        let (key, used) = decode(&self.typed, patient)?;
-        self.typed.drain(..used);
-        Some(key)
+        let (token, used) = decode(&self.typed, patient)?;
+        self.typed.drain(..used.min(self.typed.len()));
+        Some(token)
     }
-}
 
-/// The first key of what was typed, and its length in bytes. None: nothing yet, or more may come.
-fn decode(bytes: &[u8], patient: bool) -> Option<(Key, usize)> {
-    Some(match bytes {
-        [] => return None,
-        [0x1b] | [0x1b, b'[' | b'O'] if patient => return None,
-        [b'\r' | b'\n', ..] => (Key::Enter, 1),
-        [0x1b, b'[' | b'O', b'A', ..] => (Key::Up, 3),
-        [0x1b, b'[' | b'O', b'B', ..] => (Key::Down, 3),
-        [0x1b, b'[' | b'O', _, ..] => (Key::Other, 3),
-        [byte @ 0x20..=0x7e, ..] => (Key::Character(char::from(*byte)), 1),
-        _ => (Key::Other, 1),
-    })
+    /// A key is passed on; an answer, and the first key too, open the pages of a serial line.
+    fn take(&mut self, token: Token, pages: bool) -> Option<Key> {
+        match token {
+            Token::Key(key) => {
+                if pages && self.glass.is_none() {
+                    if !self.screen {
+                        self.ask();
+                    }
+                    self.open_glass();
+                }
+                Some(key)
+            }
+            Token::Cursor { .. } if !self.asked || self.screen => Some(Key::Other),
+            // The first answer: behind a no-break space of two bytes.
+            Token::Cursor { column: 2, .. } => {
+                self.glyphs = Glyphs::Utf8;
+                if let Some(glass) = &mut self.glass {
+                    glass.shown = None;
+                }
+                None
+            }
+            Token::Cursor { column: 0..=3, .. } => {
+                self.glyphs = Glyphs::Ascii;
+                None
+            }
+            // The second: as far as a cursor gets.
+            Token::Cursor { row, column } => {
+                self.asked = false;
+                self.size = (column, row);
+                if pages {
+                    self.open_glass();
+                }
+                None
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(line: &str) -> Vec<String> {
-        names(&Cmdline::parse(line))
-    }
-
-    #[test]
-    fn every_console_and_always_a_screen() {
-        assert_eq!(of(""), ["tty1", "ttyS0"]);
-        assert_eq!(of("console=tty0 console=ttyS0,115200"), ["tty1", "ttyS0"]);
-        assert_eq!(of("console=ttyS1"), ["tty1", "ttyS1"]);
-        assert_eq!(of("console=tty0"), ["tty1"]);
-        assert_eq!(of("console=hvc0 console=tty2"), ["hvc0", "tty2"]);
-        assert_eq!(of("console=tty0 console=ttyS0 console=tty1"), ["tty1", "ttyS0"], "each once");
-    }
-
-    #[test]
-    fn keys_of_serial_lines_and_keyboards() {
-        assert_eq!(decode(b"\r", true), Some((Key::Enter, 1)));
-        assert_eq!(decode(b"\x1b[A", true), Some((Key::Up, 3)));
-        assert_eq!(decode(b"\x1bOB2", true), Some((Key::Down, 3)));
-        assert_eq!(
-            decode(b"2\n", true),
-            Some((Key::Character('2'), 1)),
-            "the line's end is a key of its own"
-        );
-        assert_eq!(decode(b"", false), None);
-    }
-
-    #[test]
-    fn an_arrow_may_come_byte_by_byte() {
-        assert_eq!(decode(b"\x1b", true), None);
-        assert_eq!(decode(b"\x1b[", true), None);
-        assert_eq!(decode(b"\x1b", false), Some((Key::Other, 1)), "Escape itself");
-    }
-}
+mod tests;

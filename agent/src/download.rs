@@ -16,7 +16,7 @@ use boottorrent_swarm::bitfield::Bitfield;
 use boottorrent_swarm::swarm::{Have, Progress};
 use boottorrent_swarm::{InfoHash, Mac, PeerId};
 
-pub(crate) use progress::Meter;
+pub(crate) use progress::{Meter, line};
 
 use crate::linger::Company;
 
@@ -89,6 +89,8 @@ pub(crate) struct State {
     pub(crate) nodes: Vec<SocketAddrV4>,
     /// What keeps the tracker from answering.
     pub(crate) tracker: Option<String>,
+    /// One for each piece: it is here and verified.
+    pub(crate) pieces: Vec<bool>,
     notes: Vec<String>,
     stop: bool,
     place: Place,
@@ -253,7 +255,15 @@ fn publish(driver: &Driver, torrent: TorrentId, shared: &Mutex<State>, notes: Ve
     let nodes = peers.iter().filter(|peer| !peer.is_master).map(|peer| peer.addr);
     state.nodes = nodes.take(MAX_NODES).collect();
     state.tracker = driver.tracker_trouble(torrent).map(str::to_owned);
+    if let (Some(have), Some(progress)) = (driver.have(torrent), state.progress) {
+        state.pieces = bits(have.as_bytes(), progress.pieces as usize);
+    }
     state.notes.extend(notes);
+}
+
+/// A bitfield as it is on the wire: the first piece is the highest bit (BEP 3).
+fn bits(bytes: &[u8], pieces: usize) -> Vec<bool> {
+    bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte << bit & 0x80 != 0)).take(pieces).collect()
 }
 
 fn sentence(event: Event) -> Option<String> {
@@ -288,6 +298,14 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_piece_is_the_highest_bit() {
+        assert_eq!(
+            bits(&[0b1010_0000, 0b0100_0000], 10),
+            [true, false, true, false, false, false, false, false, false, true]
+        );
+    }
 
     #[test]
     fn a_flood_of_notes_is_counted_instead_of_shown() {

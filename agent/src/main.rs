@@ -7,6 +7,7 @@ mod clock;
 mod sys;
 mod cmdline;
 mod mounts;
+mod screen;
 mod console;
 mod report;
 mod supervisor;

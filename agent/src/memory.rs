@@ -116,7 +116,7 @@ impl Bill {
     }
 
     /// Memory that a node must have in all.
-    fn needed(&self) -> u64 {
+    pub(crate) fn needed(&self) -> u64 {
         let in_use = self.memory.total.saturating_sub(self.memory.available);
         // Linux refuses (EINVAL) segments that add up to more than half of the memory.
         let half_rule = self.image.saturating_mul(2);

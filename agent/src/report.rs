@@ -2,19 +2,24 @@
 //!
 //! Decides the form of a line. Never waits and never fails a stage: the master may be deaf, the boot goes on.
 
+mod screen;
+
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use boottorrent_swarm::Mac;
 use boottorrent_swarm::record::{Event, Params, Record};
+use nix::sys::eventfd::EventFd;
 
 use crate::clock;
 use crate::cmdline::Cmdline;
-use crate::console::{Consoles, Key};
+use crate::console::{Consoles, Key, shell};
 use crate::mounts;
+use crate::screen::Model;
+
+pub(crate) use screen::{Facts, THREAD as SCREEN_THREAD, fault as screen_fault};
 
 /// The master's syslog port (RFC 5426).
 const SYSLOG_PORT: u16 = 514;
@@ -24,8 +29,6 @@ const MAX_QUEUED: usize = 64;
 const LAST_COPIES: usize = 3;
 /// Between those: a card's queue is emptied, and one burst on the wire does not take all of them.
 const LAST_PAUSE: Duration = Duration::from_millis(20);
-/// An Escape that stays alone becomes a key by itself after a moment, without a byte that would end a wait.
-const KEY_SLICE: Duration = Duration::from_millis(50);
 /// What the supervisor needs to speak for a dead worker.
 const IDENTITY: &str = "identity";
 
@@ -33,10 +36,19 @@ const IDENTITY: &str = "identity";
 #[derive(Clone)]
 pub(crate) struct Report {
     inner: Arc<Mutex<Inner>>,
+    /// Notified when a key was typed.
+    typed: Arc<Condvar>,
 }
 
 struct Inner {
     consoles: Consoles,
+    /// What the pages show; fed by everything that is said.
+    model: Model,
+    keys: VecDeque<Key>,
+    /// Somebody waits for a key.
+    heard: bool,
+    /// Wakes the thread that draws; None: there are no pages in this process.
+    wake: Option<Arc<EventFd>>,
     node: String,
     mac: Mac,
     boot: u32,
@@ -49,6 +61,10 @@ impl Report {
     pub(crate) fn new(cmdline: &Cmdline) -> Self {
         let inner = Inner {
             consoles: Consoles::open(cmdline),
+            model: Model::new(shell::is_there()),
+            keys: VecDeque::new(),
+            heard: false,
+            wake: None,
             node: String::new(),
             mac: Mac::default(),
             boot: boot_number(),
@@ -56,7 +72,7 @@ impl Report {
             socket: None,
             queue: VecDeque::new(),
         };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { inner: Arc::new(Mutex::new(inner)), typed: Arc::default() }
     }
 
     /// Who speaks: the name that the site or DHCP gave, else the MAC.
@@ -64,6 +80,7 @@ impl Report {
         let mut inner = self.lock();
         inner.node = if node.is_empty() { mac.hyphenated() } else { node.to_owned() };
         inner.mac = mac;
+        inner.introduce();
         if let Some(master) = master {
             // The kernel keeps the text for a supervisor that has to speak for this process; losing it costs that only.
             let _ = mounts::keep(IDENTITY, &format!("{}\n{mac}\n{master}\n", inner.node));
@@ -82,8 +99,15 @@ impl Report {
             let mut inner = self.lock();
             inner.node = node;
             inner.mac = mac;
+            inner.introduce();
             inner.connect(master);
         }
+    }
+
+    /// Speaks on after a worker that died, perhaps in the middle of a page.
+    pub(crate) fn take_over(&self) {
+        self.take_identity();
+        self.lock().consoles.clean_up();
     }
 
     pub(crate) fn begin(&self, stage: &str, text: &str) {
@@ -115,6 +139,7 @@ impl Report {
     /// The last record of this kernel: sent several times, since there is no later one to show a gap.
     pub(crate) fn last(&self, stage: &str, took: Duration, params: Params, text: &str) {
         let mut inner = self.lock();
+        inner.consoles.stop_pages();
         let line = inner.record(stage, Event::End, took, params, text);
         for _ in 1..LAST_COPIES {
             clock::pause(LAST_PAUSE);
@@ -125,41 +150,14 @@ impl Report {
 
     /// For the consoles only.
     pub(crate) fn say(&self, text: &str) {
-        self.lock().consoles.say(text);
+        self.lock().say(text);
     }
 
     /// A line on the consoles that the next one replaces.
     pub(crate) fn progress(&self, text: &str) {
-        self.lock().consoles.progress(text);
-    }
-
-    /// A key from any console. The consoles are free for others meanwhile: whoever loads a keyboard's driver, for one.
-    pub(crate) fn key(&self, until: Duration) -> Option<Key> {
-        loop {
-            let (key, ears) = {
-                let mut inner = self.lock();
-                (inner.consoles.key(), inner.consoles.ears())
-            };
-            let now = clock::now();
-            if key.is_some() || now >= until {
-                return key;
-            }
-            let ears: Vec<BorrowedFd<'_>> = ears.iter().map(AsFd::as_fd).collect();
-            clock::wait_readable(&ears, until.min(now + KEY_SLICE));
-        }
-    }
-
-    /// Somebody else draws on this console and reads its keys, until it is taken back.
-    pub(crate) fn give_up_console(&self, name: &str) {
-        self.lock().consoles.give_up(name);
-    }
-
-    pub(crate) fn take_back_console(&self, name: &str) {
-        self.lock().consoles.take_back(name);
-    }
-
-    pub(crate) fn forget_keys(&self) {
-        self.lock().consoles.forget_keys();
+        let mut inner = self.lock();
+        text.trim().clone_into(&mut inner.model.progress);
+        inner.consoles.progress(text);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -169,8 +167,19 @@ impl Report {
 }
 
 impl Inner {
+    fn say(&mut self, text: &str) {
+        self.model.said(text);
+        self.consoles.say(text);
+    }
+
     fn record(&mut self, stage: &str, event: Event, elapsed: Duration, params: Params, text: &str) -> String {
-        self.consoles.say(&line(clock::now(), stage, event, elapsed, text));
+        let now = clock::now();
+        self.model.recorded(stage, event, now, elapsed, text);
+        self.say(&line(now, stage, event, elapsed, text));
+        if let (Event::Begin, Some(_)) = (event, &self.wake) {
+            self.consoles.start_pages(); // where a hand-over was refused: they go on
+        }
+        self.refresh();
         let message = self.message(stage, event, elapsed, params, text);
         if self.socket.is_some() {
             self.send(&message);

@@ -311,7 +311,7 @@ fn back_off(count: u32) -> Duration {
 fn rest(boot: &Boot, wait: Duration) {
     let until = clock::now() + wait;
     boot.report.forget_keys();
-    boot.report.say("            Enter: try again now   p: power off   r: reboot");
+    boot.report.rest_until(until, "            Enter: try again now   p: power off   r: reboot");
     while clock::now() < until {
         match boot.report.key(until) {
             Some(Key::Enter) => return,

@@ -169,7 +169,7 @@ impl Supervisor {
         }
         let why = mounts::kept(worker::PANIC_FILE).unwrap_or_else(|| how.to_owned());
         mounts::forget(worker::PANIC_FILE);
-        self.report.take_identity();
+        self.report.take_over();
         let wait_s = self.back_off.as_secs();
         let text = format!("the worker died ({why}); it starts again in {wait_s} s, what is verified stays");
         self.report.fail("worker", lived, &text);
@@ -198,7 +198,7 @@ impl Supervisor {
         if let Some(worker) = self.worker.take() {
             dismiss(worker.pid);
         }
-        self.report.take_identity();
+        self.report.take_over();
         switch_off(&self.report, off, why);
     }
 }

@@ -314,6 +314,26 @@ pub(crate) fn random_seed() -> u64 {
     u64::from_ne_bytes(seed)
 }
 
+/// Columns and rows of a terminal, where its driver knows them.
+pub(crate) fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one `struct winsize`, which is what the pointer names.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Makes a virtual terminal show text and send characters again, whatever a program did to it.
+pub(crate) fn text_mode(terminal: BorrowedFd<'_>) {
+    const KDSETMODE: libc::c_ulong = 0x4b3a;
+    const KDSKBMODE: libc::c_ulong = 0x4b45;
+    const KD_TEXT: libc::c_long = 0;
+    const K_UNICODE: libc::c_long = 3;
+    // SAFETY: KDSETMODE takes a number and no memory. On anything but a virtual terminal it fails, and nothing is lost.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), KDSETMODE, KD_TEXT) };
+    // SAFETY: KDSKBMODE takes a number and no memory either.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), KDSKBMODE, K_UNICODE) };
+}
+
 fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all-zero bytes are a valid `ifreq`: integers, arrays and a union of those with null pointers.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };

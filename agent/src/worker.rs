@@ -18,7 +18,7 @@ use crate::download::Download;
 use crate::image::{Laid, Plan, Shelf};
 use crate::lease::Lease;
 use crate::link::Card;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::stages::{self, Failure};
 use crate::{mounts, run, trust};
 
@@ -89,6 +89,9 @@ impl Keeper {
 
 pub(crate) fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
+        if std::thread::current().name() == Some(report::SCREEN_THREAD) {
+            report::screen_fault();
+        }
         // Consoles and locks may be in the state that caused this: a file is all that is touched.
         let _ = mounts::keep(
             PANIC_FILE,
@@ -102,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
     let cmdline = Cmdline::read();
     let report = Report::new(&cmdline);
     report.take_identity();
+    report.show_pages();
     stages::run(&mut Boot {
         report,
         cmdline,

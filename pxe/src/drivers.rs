@@ -48,10 +48,12 @@ pub(crate) const BUSES: &[&str] =
     &["ehci_pci", "hv_vmbus", "ohci_pci", "uhci_hcd", "virtio_mmio", "virtio_pci", "xhci_pci"];
 
 /// What a person at the node needs: keyboards (the `hid_` drivers of makers whose keyboards hid_generic leaves to
-/// them, hid-quirks.c) and the power button, whose events arrive through evdev.
+/// them, hid-quirks.c) and the power button, whose events arrive through evdev. UEFI's variables, for "boot from local
+/// disk", are opened when a menu is shown.
 pub(crate) const PERSON: &[&str] = &[
     "atkbd",
     "button",
+    "efivarfs",
     "evdev",
     "hid_apple",
     "hid_cherry",

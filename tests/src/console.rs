@@ -27,9 +27,19 @@ pub struct Seen {
 #[derive(Default)]
 struct Text {
     bytes: Vec<u8>,
+    /// What a terminal of 80 columns and 24 rows shows of it.
+    terminal: Terminal,
     /// (length of `bytes` after it came, when)
     arrivals: Vec<(usize, Duration)>,
     ended: bool,
+}
+
+struct Terminal(vt100::Parser);
+
+impl Default for Terminal {
+    fn default() -> Self {
+        Self(vt100::Parser::new(24, 80, 0))
+    }
 }
 
 struct Shared {
@@ -120,6 +130,31 @@ impl Console {
         Ok(find(&self.shared.lock(), seen.end - wanted.len(), wanted).unwrap_or(seen))
     }
 
+    /// Waits until a terminal shows the text, whatever was drawn in which order.
+    ///
+    /// # Errors
+    /// As `expect`, with what it shows.
+    pub fn expect_shown(&self, wanted: &str, limit: Duration) -> Result<String, LabError> {
+        let deadline = Deadline::after(limit);
+        let mut text = self.shared.lock();
+        loop {
+            let shown = text.terminal.0.screen().contents();
+            if shown.contains(wanted) {
+                return Ok(shown);
+            }
+            if text.ended {
+                return Err(LabError::Ended { what: self.what.clone(), seen: shown });
+            }
+            let Some(left) = deadline.left() else {
+                return Err(deadline.timeout(format!("{wanted:?} on the screen of {}", self.what), shown));
+            };
+            text = match self.shared.grown.wait_timeout(text, left) {
+                Ok((text, _)) => text,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
     /// How often a text was said so far.
     #[must_use]
     pub fn count(&self, wanted: &str) -> usize {
@@ -136,6 +171,11 @@ impl Console {
     pub fn send(&self, keys: &str) {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = input.write_all(keys.as_bytes()).and_then(|()| input.flush());
+    }
+
+    /// Answers as a terminal does that was asked what it is: one that knows UTF-8 and has 80 columns and 24 rows.
+    pub fn answer_as_terminal(&self) {
+        self.send("\x1b[1;2R\x1b[24;80R");
     }
 
     /// Waits until the other end is closed and everything is in the log.
@@ -161,6 +201,7 @@ fn listen(mut output: impl Read, mut log: std::fs::File, switched_on: Instant, s
         text.bytes.extend(bytes.iter().filter(|byte| escape.is_text(**byte)));
         let arrival = (text.bytes.len(), now() - switched_on);
         text.arrivals.push(arrival);
+        text.terminal.0.process(bytes);
         shared.grown.notify_all();
     }
     shared.lock().ended = true;
@@ -232,6 +273,15 @@ mod tests {
         let seen = console.expect("n01 ready", Duration::from_secs(5)).unwrap();
         assert_eq!(seen.line, "name=n01 ready");
         assert!(console.expect_from(seen.end, &["name="], Duration::from_millis(1)).is_err());
+    }
+
+    #[test]
+    fn what_is_drawn_in_pieces_is_shown_as_a_whole() {
+        let (console, mut far) = console();
+        far.write_all(b"\x1b[2;6Hworld\x1b[2;1Hhell\x1b[2;5Ho").unwrap();
+        let shown = console.expect_shown("helloworld", Duration::from_secs(5)).unwrap();
+        assert_eq!(shown.trim(), "helloworld");
+        assert!(console.expect_shown("hello world", Duration::from_millis(1)).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A node: QEMU with real firmware that boots from the lab's wire. Switched on when made, off when dropped.
-//! It has no disk, and nothing from the host but its tap, its consoles and its keyboard.
+//! It has no disk unless it is given an empty one, and nothing from the host but its tap, its consoles and its keyboard.
 
 use crate::clock::{now, wait_for};
 use crate::console::Console;
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// QEMU opens its sockets before it runs the node.
 const QEMU_STARTS: Duration = Duration::from_secs(10);
+/// Enough for firmware to take it for a disk.
+const DISK_BYTES: u64 = 16 << 20;
 const OVMF: &str = "/usr/share/OVMF";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct NodeSpec {
     pub usb_keyboard: bool,
     /// A second serial line, `ttyS1`.
     pub second_serial: bool,
+    /// An empty disk behind the network card in the boot order.
+    pub disk: bool,
     /// A node that resets itself starts again, as a real one does; otherwise that ends QEMU.
     pub may_reset: bool,
 }
@@ -57,6 +61,7 @@ impl NodeSpec {
             memory_mb: 768,
             usb_keyboard: false,
             second_serial: false,
+            disk: false,
             may_reset: false,
         }
     }
@@ -92,6 +97,12 @@ impl NodeSpec {
     }
 
     #[must_use]
+    pub fn disk(mut self) -> Self {
+        self.disk = true;
+        self
+    }
+
+    #[must_use]
     pub fn may_reset(mut self) -> Self {
         self.may_reset = true;
         self
@@ -116,6 +127,13 @@ impl NodeSpec {
         let nic = if self.nic == Nic::Virtio { "virtio-net-pci" } else { "e1000" };
         let rom = if self.firmware == Firmware::Uefi { ",romfile=" } else { "" };
         add(&format!("-device {nic},netdev=n0,mac={},bootindex=0{rom}", self.mac));
+        if self.disk {
+            let disk = lab.path(&format!("{}.disk", self.name));
+            let file = std::fs::File::create(&disk).map_err(LabError::io("make", &disk))?;
+            file.set_len(DISK_BYTES).map_err(LabError::io("make", &disk))?;
+            add(&format!("-drive if=none,id=d0,format=raw,file={}", disk.display()));
+            add("-device virtio-blk-pci,drive=d0,bootindex=1");
+        }
         if !self.may_reset {
             add("-no-reboot");
         }

@@ -22,6 +22,7 @@ pub use limits::{BACKLOG, MAX_LINKS};
 use crate::storage;
 use crate::trackers::Trackers;
 use crate::verify::{Content, Hasher};
+use boottorrent_swarm::bitfield::Bitfield;
 use boottorrent_swarm::swarm::{Config, Conn, Have, Input, PeerStat, Progress, Swarm};
 use boottorrent_swarm::{InfoHash, PeerId, Time};
 use clock::Clock;
@@ -370,6 +371,12 @@ impl Driver {
     #[must_use]
     pub fn progress(&self, torrent: TorrentId) -> Option<Progress> {
         self.seats.get(&torrent.0).map(|s| s.swarm.progress())
+    }
+
+    /// Which pieces are here and verified; none: the torrent is gone.
+    #[must_use]
+    pub fn have(&self, torrent: TorrentId) -> Option<&Bitfield> {
+        self.seats.get(&torrent.0).map(|s| s.swarm.have())
     }
 
     /// Whether all of it is here and verified.

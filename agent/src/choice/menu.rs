@@ -11,9 +11,13 @@ use crate::supervisor::Off;
 pub(super) enum Outcome {
     Start(usize),
     Off(Off),
-    /// With a line about the countdown, if there is one.
-    Wait(Option<String>),
+    LocalDisk,
+    /// With the seconds until the default starts, if it does.
+    Wait(Option<u64>),
 }
+
+/// Entries that a page key goes on by.
+const PAGE: usize = 10;
 
 pub(super) struct Menu {
     titles: Vec<String>,
@@ -46,10 +50,15 @@ impl Menu {
             Key::Enter => self.outcome = Some(Outcome::Start(self.selected)),
             Key::Up | Key::Character('k') => self.selected = self.selected.saturating_sub(1),
             Key::Down | Key::Character('j') => self.selected = (self.selected + 1).min(self.titles.len() - 1),
+            Key::PageUp => self.selected = self.selected.saturating_sub(PAGE),
+            Key::PageDown => self.selected = (self.selected + PAGE).min(self.titles.len() - 1),
+            Key::Home => self.selected = 0,
+            Key::End => self.selected = self.titles.len() - 1,
+            Key::Character('b' | 'B') => self.outcome = Some(Outcome::LocalDisk),
             Key::Character('p' | 'P') => self.outcome = Some(Outcome::Off(Off::Power)),
             Key::Character('r' | 'R') => self.outcome = Some(Outcome::Off(Off::Reboot)),
             Key::Character(digit) => self.digit(typed, digit),
-            Key::Other => {}
+            Key::Escape | Key::Redraw | Key::Other => {}
         }
         before != (self.selected, false)
     }
@@ -72,12 +81,15 @@ impl Menu {
         match self.starts_at {
             Some(at) if at <= now => Outcome::Start(self.selected),
             Some(at) => {
-                let seconds = at.saturating_sub(now).as_millis().div_ceil(1000);
-                let title = self.titles.get(self.selected).map_or("", String::as_str);
-                Outcome::Wait(Some(format!("  {title} starts in {seconds} s; any key stops the countdown")))
+                let left_ms = at.saturating_sub(now).as_millis();
+                Outcome::Wait(Some(left_ms.div_ceil(1000).try_into().unwrap_or(u64::MAX)))
             }
             None => Outcome::Wait(None),
         }
+    }
+
+    pub(super) fn selected(&self) -> usize {
+        self.selected
     }
 
     /// No key has stopped the countdown, if there was one.
@@ -91,7 +103,7 @@ impl Menu {
             let mark = if at == self.selected { '>' } else { ' ' };
             text.push_str(&format!("  {mark} {:>2}  {title}\n", at + 1));
         }
-        text.push_str("\n  number or arrows, then Enter    p: power off    r: reboot\n");
+        text.push_str("\n  number or arrows, then Enter    b: local disk    p: power off    r: reboot\n");
         text
     }
 }
@@ -110,10 +122,7 @@ mod tests {
     #[test]
     fn the_default_starts_when_the_countdown_ends() {
         let mut menu = menu(3, Some(1), Some(SECOND * 10));
-        match menu.outcome(SECOND * 3) {
-            Outcome::Wait(Some(line)) => assert!(line.contains("OS 2 starts in 8 s"), "{line}"),
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(menu.outcome(SECOND * 3), Outcome::Wait(Some(8)));
         assert_eq!(menu.outcome(SECOND * 11), Outcome::Start(1));
         assert!(menu.is_counting(), "nobody chose");
         menu.press(Key::Enter);
@@ -154,6 +163,29 @@ mod tests {
         many.press(Key::Character('3'));
         many.press(Key::Enter);
         assert_eq!(many.outcome(SECOND), Outcome::Start(2), "there is no 123");
+    }
+
+    #[test]
+    fn page_keys_and_ends_move_in_long_lists() {
+        let mut menu = menu(100, None, None);
+        for (key, selected) in [
+            (Key::PageDown, 10),
+            (Key::End, 99),
+            (Key::PageDown, 99),
+            (Key::PageUp, 89),
+            (Key::Home, 0),
+            (Key::PageUp, 0),
+        ] {
+            menu.press(key);
+            assert_eq!(menu.selected(), selected, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_letter_boots_the_local_disk() {
+        let mut menu = menu(1, Some(0), Some(SECOND));
+        menu.press(Key::Character('b'));
+        assert_eq!(menu.outcome(SECOND), Outcome::LocalDisk);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The line that a person reads during a download: how much, how fast, how long still, from whom.
+//! What a person reads during a download: how much, how fast, how long still, from whom.
 //!
 //! Decides the rate that is shown. Never decides whether a download is stuck.
 
@@ -8,6 +8,7 @@ use std::time::Duration;
 use boottorrent_swarm::swarm::Progress;
 
 use super::State;
+use crate::screen::Download;
 
 /// The rate is the mean of this long: calm enough to read, quick enough to show a change.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -21,28 +22,28 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn line(&mut self, now: Duration, state: &State, progress: &Progress) -> String {
-        let done = progress.bytes_total.saturating_sub(progress.bytes_left);
+    /// What a page shows of the download.
+    pub(crate) fn figures(
+        &mut self,
+        now: Duration,
+        title: &str,
+        state: &State,
+        progress: &Progress,
+    ) -> Download {
         let rate = self.rate(now, progress.bytes_in);
-        let percent = done as f64 * 100.0 / (progress.bytes_total.max(1)) as f64;
-        let mut line = format!(
-            "  {percent:5.1} %  {:.1} of {:.1} MB  {:.1} MB/s",
-            done as f64 / MB,
-            progress.bytes_total as f64 / MB,
-            rate / MB
-        );
-        line.push_str(&match eta(progress.bytes_left, rate) {
-            Some(seconds) => format!("  {seconds} s left"),
-            None if done == 0 => "  waiting for the first bytes".into(),
-            None => "  nothing comes at the moment".into(),
-        });
-        line.push_str(&format!(
-            "  {} peers  {:.1} MB from the master, {:.1} MB from nodes",
-            progress.peers_connected,
-            state.bytes_master as f64 / MB,
-            state.bytes_peers as f64 / MB
-        ));
-        line
+        Download {
+            title: title.to_owned(),
+            bytes_done: progress.bytes_total.saturating_sub(progress.bytes_left),
+            bytes_total: progress.bytes_total,
+            rate,
+            seconds_left: eta(progress.bytes_left, rate),
+            pieces: state.pieces.clone(),
+            peers: progress.peers_connected,
+            bytes_master: state.bytes_master,
+            bytes_nodes: state.bytes_peers,
+            bytes_sent: state.bytes_sent,
+            tracker_trouble: state.tracker.clone(),
+        }
     }
 
     /// Bytes a second over the window.
@@ -60,6 +61,29 @@ impl Meter {
             _ => 0.0,
         }
     }
+}
+
+/// The same as one line, for consoles without pages.
+pub(crate) fn line(figures: &Download) -> String {
+    let percent = figures.bytes_done as f64 * 100.0 / (figures.bytes_total.max(1)) as f64;
+    let mut line = format!(
+        "  {percent:5.1} %  {:.1} of {:.1} MB  {:.1} MB/s",
+        figures.bytes_done as f64 / MB,
+        figures.bytes_total as f64 / MB,
+        figures.rate / MB
+    );
+    line.push_str(&match figures.seconds_left {
+        Some(seconds) => format!("  {seconds} s left"),
+        None if figures.bytes_done == 0 => "  waiting for the first bytes".into(),
+        None => "  nothing comes at the moment".into(),
+    });
+    line.push_str(&format!(
+        "  {} peers  {:.1} MB from the master, {:.1} MB from nodes",
+        figures.peers,
+        figures.bytes_master as f64 / MB,
+        figures.bytes_nodes as f64 / MB
+    ));
+    line
 }
 
 fn eta(left: u64, rate: f64) -> Option<u64> {

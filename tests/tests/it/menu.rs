@@ -2,7 +2,8 @@
 
 use crate::boot::BOOT;
 use boottorrent_tests::clock::wait_for;
-use boottorrent_tests::node::NodeSpec;
+use boottorrent_tests::node::{Node, NodeSpec};
+use boottorrent_tests::programs;
 use boottorrent_tests::room::Room;
 use boottorrent_tests::site::{Os, Site};
 use std::time::Duration;
@@ -45,4 +46,110 @@ fn nobody_at_the_node_means_the_default() {
     let node = room.node(&spec).unwrap();
     let up = node.console.expect_line("BT-OS-UP", BOOT).unwrap();
     assert!(up.line.contains("bt-os=beta"), "{}", up.line);
+}
+
+/// Keeps a picture of the screen for people to look at.
+fn picture(node: &Node, name: &str) {
+    let folder = programs::cache().join("out");
+    std::fs::create_dir_all(&folder).unwrap();
+    node.screenshot(&folder.join(format!("{name}.png"))).unwrap();
+}
+
+#[test]
+fn a_person_reads_chooses_fails_and_boots_by_keys() {
+    let spec = NodeSpec::new(1);
+    let with = |name: &str, from: &str, to: &str| {
+        let os = Os::small(name, "");
+        Os { toml: os.toml.replace(from, to), ..os }
+    };
+    let oses = [
+        Os::small("alpha", ""),
+        Os::small("beta", ""),
+        with("huge", "memory = \"64M\"", "memory = \"64G\""),
+        with("snow", "Small OS snow", "Été, Größe und ☃"),
+    ];
+    let site = Site::with(&oses).node(&spec, "").menu("alpha", "300s");
+    let room = Room::serving(&site).unwrap();
+    room.master.host.limit(40).unwrap();
+    let node = room.node(&spec).unwrap();
+    let console = &node.console;
+    // A collector of text gets text; a terminal that answers gets the pages that are on the screen.
+    console.expect("choose an operating system", BOOT).unwrap();
+    console.answer_as_terminal();
+    let see = |wanted: &str| console.expect_shown(wanted, BOOT).unwrap();
+    let menu = see("any key stops the countdown");
+    assert!(menu.contains("Été, Größe und ☃") && menu.contains("52:54:00:b7:00:01  10.0.0.11"), "{menu}");
+    picture(&node, "menu");
+    node.press(&["down", "down"]).unwrap();
+    see("this node is too small");
+    picture(&node, "menu-too-small");
+    node.press(&["d"]).unwrap();
+    see("info-hash");
+    picture(&node, "details");
+    node.press(&["esc", "ret"]).unwrap();
+    see("The stage \"memory\" failed");
+    picture(&node, "failure");
+    // Tried again from the menu, which says why it is there again.
+    see("! this node is too small");
+    node.press(&["2", "ret"]).unwrap();
+    see("from the master");
+    wait_for("progress of the download", BOOT, || {
+        let sent = room.sent_by_seed();
+        if sent > 12_000_000 { Ok(()) } else { Err(format!("{sent} bytes sent")) }
+    })
+    .unwrap();
+    picture(&node, "download");
+    node.press(&["l"]).unwrap();
+    see("Esc: back");
+    picture(&node, "log");
+    node.press(&["esc"]).unwrap();
+    let up = console.expect_line("BT-OS-UP", BOOT).unwrap();
+    assert!(up.line.contains("bt-os=beta"), "{}", up.line);
+    // Between all those pages every sentence stands on a line of its own, once.
+    let text = console.text();
+    for (sentence, times) in
+        [("choice: done in", 2), ("memory: FAILED after", 1), ("download: done in", 1), ("kexec: done in", 1)]
+    {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(sentence)).collect();
+        assert!(lines.iter().all(|line| line.starts_with('[')), "{lines:?}");
+        assert_eq!(lines.len(), times, "{lines:?}");
+    }
+}
+
+#[test]
+fn power_off_in_mid_download_takes_two_keys() {
+    let spec = NodeSpec::new(1);
+    let site = Site::with(&[Os::small("alpha", "")]).node(&spec, "os = \"alpha\"");
+    let room = Room::serving(&site).unwrap();
+    room.master.host.limit(20).unwrap();
+    let mut node = room.node(&spec).unwrap();
+    node.console.expect("download: ", BOOT).unwrap();
+    node.console.answer_as_terminal();
+    node.console.expect_shown("pieces: ", BOOT).unwrap();
+    node.press(&["p"]).unwrap();
+    node.console.expect_shown("Power off? y: yes", BOOT).unwrap();
+    node.press(&["y"]).unwrap();
+    node.console.expect_line("powering off: asked for at the console", BOOT).unwrap();
+    node.expect_off(BOOT).unwrap();
+}
+
+#[test]
+fn uefi_is_told_to_start_the_local_disk() {
+    let spec = NodeSpec::new(1).uefi().disk().may_reset();
+    let site = Site::with(&[Os::small("alpha", "")]).node(&spec, "").menu("alpha", "300s");
+    let room = Room::serving(&site).unwrap();
+    let node = room.node(&spec).unwrap();
+    node.console.expect("choose an operating system", BOOT).unwrap();
+    node.console.answer_as_terminal();
+    let shown = node.console.expect_shown("boot from local disk: ", BOOT).unwrap();
+    let name =
+        shown.split("boot from local disk: ").nth(1).unwrap().lines().next().unwrap().trim().to_owned();
+    picture(&node, "menu-uefi");
+    let before = node.console.end();
+    node.press(&["b"]).unwrap();
+    let off = node.console.expect_from(before, &["rebooting: local disk"], BOOT).unwrap();
+    // The disk is empty: the firmware tries it first, says that it is, and goes on with the network.
+    let next = node.console.expect_from(off.end, &["BdsDxe: "], BOOT).unwrap();
+    let next = node.console.expect_from(next.end, &["\" from "], BOOT).unwrap();
+    assert!(next.line.contains(&name), "{name:?} was not the first: {}", next.line);
 }

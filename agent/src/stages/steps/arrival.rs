@@ -9,6 +9,7 @@ use crate::directory::{self, Directory, Offer};
 use crate::kept::Kept;
 use crate::lease::{Client, Error, Lease};
 use crate::link::{self, Card};
+use crate::report::Facts;
 use crate::trust::SiteKey;
 use crate::worker::{Boot, Keeper};
 use crate::{clock, modules};
@@ -56,6 +57,7 @@ pub(in crate::stages) fn lease(boot: &mut Boot, deadline: Duration) -> Outcome {
     boot.lease = Some(lease.clone());
     let name = boot.name();
     boot.report.identify(&name, lease.card.mac, boot.master);
+    boot.report.tell(&Facts { site: "", card: &lease.card.name, address: lease.address });
     let done = Done::new(text).with("ip", lease.address);
     let (report, keeper) = (boot.report.clone(), boot.keeper.clone());
     // A lease that nobody renews still lasts for hours: no reason to stop.

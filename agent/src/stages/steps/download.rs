@@ -12,7 +12,7 @@ use boottorrent_swarm::record::{PROGRESS, Params};
 
 use super::{Done, Failure, LOOK, Outcome};
 use crate::directory::Directory;
-use crate::download::{Download, Meter, Order, State};
+use crate::download::{Download, Meter, Order, State, line};
 use crate::image::{Plan, Shared};
 use crate::kept::Kept;
 use crate::link::{self, Card};
@@ -54,7 +54,9 @@ pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outco
         }
         let now = clock::now();
         if let Some(progress) = &state.progress {
-            boot.report.progress(&meter.line(now, &state, progress));
+            let figures = meter.figures(now, &image.title, &state, progress);
+            let line = line(&figures);
+            boot.report.downloading(figures, &line);
             if progress.pieces_done != pieces {
                 (pieces, moved_at) = (progress.pieces_done, now);
             }

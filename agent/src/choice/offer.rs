@@ -1,0 +1,89 @@
+//! What the menu says of each image: its size, the memory that it needs, and whether this node has that.
+//!
+//! Decides nothing: the stage "memory" does, when the image is chosen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use boottorrent_swarm::catalog::{Image, Linger, Method, Role};
+
+use crate::image::Plan;
+use crate::memory::{Bill, Memory};
+use crate::mounts;
+use crate::screen::{Entry, bytes as size};
+
+const MIB: u64 = 1 << 20;
+
+/// A row of the menu.
+pub(super) fn entry(image: &Image, overlay: &Arc<[u8]>) -> Entry {
+    let bytes = image.files.iter().map(|file| file.length).sum();
+    let mut details = details(image, bytes);
+    let (memory, blocked) = match bill(image, overlay) {
+        Ok(bill) => {
+            details.push(("memory".into(), format!("{} MiB: {bill}", bill.needed().div_ceil(MIB))));
+            (bill.needed(), bill.check().err().map(|error| error.to_string()))
+        }
+        Err(why) => (image.memory, Some(why)),
+    };
+    // The bill itself is among the details: a row of the menu has no room for it.
+    let blocked = blocked.map(|why| why.split_once(" (").map_or(why.clone(), |(why, _)| why.to_owned()));
+    Entry { title: image.title.clone(), bytes, memory, blocked, details }
+}
+
+fn bill(image: &Image, overlay: &Arc<[u8]>) -> Result<Bill, String> {
+    let root = Path::new(mounts::IMAGE);
+    let plan = Plan::new(image, overlay).map_err(|error| error.to_string())?;
+    let memory = Memory::read().map_err(|error| error.to_string())?;
+    let memory = memory.with_freed(plan.displaced(root, image));
+    Ok(Bill::new(plan.bytes(), plan.stored(root, image), image.memory, memory))
+}
+
+fn details(image: &Image, bytes: u64) -> Vec<(String, String)> {
+    let method = match image.method {
+        Method::Kexec => "kexec: its kernel takes this machine over",
+        Method::Run => "run: a program beside the agent, which goes on seeding",
+    };
+    let linger = match image.linger {
+        Linger::Auto => "while another node needs it".to_owned(),
+        Linger::Milliseconds(ms) => format!("{} s", ms as f64 / 1e3),
+    };
+    let pieces = image.geometry().map_or(0, |geometry| geometry.pieces());
+    let mut details: Vec<(String, String)> = [
+        ("image", format!("{} ({})", image.title, image.name)),
+        ("method", method.to_owned()),
+        ("size", format!("{} in {pieces} pieces", size(bytes))),
+        ("info-hash", image.info_hash.to_string()),
+        ("command line", image.cmdline.clone()),
+        ("seeds before", linger),
+    ]
+    .map(|(label, text)| (label.to_owned(), text))
+    .into();
+    for file in &image.files {
+        let role = match &file.role {
+            Role::Kernel => "kernel".to_owned(),
+            Role::Initrd => "initrd".to_owned(),
+            Role::Wrapped(path) => format!("as /{path}"),
+        };
+        details.push(("file".into(), format!("{}, {}, {role}", file.path, size(file.length))));
+    }
+    details
+}
+
+/// What the details page says of the machine.
+pub(super) fn machine(card: &str, master: Option<std::net::Ipv4Addr>) -> Vec<(String, String)> {
+    let memory = Memory::read().map_or_else(
+        |error| error.to_string(),
+        |memory| format!("{} MiB, {} MiB free", memory.total.div_ceil(MIB), memory.available.div_ceil(MIB)),
+    );
+    let firmware = if Path::new("/sys/firmware/efi").is_dir() { "UEFI" } else { "BIOS" };
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    [
+        ("node's memory", memory),
+        ("network card", card.to_owned()),
+        ("master", master.map(|master| master.to_string()).unwrap_or_default()),
+        ("firmware", firmware.to_owned()),
+        ("agent", format!("{}, on Linux {}", env!("CARGO_PKG_VERSION"), kernel.trim())),
+    ]
+    .map(|(label, text)| (label.to_owned(), text))
+    .into()
+}
