@@ -5,8 +5,12 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
-use boottorrent_swarm::catalog::Method;
+use boottorrent_swarm::catalog::{Image, Method};
+
+use crate::image::Plan;
+use crate::mounts;
 
 const MIB: u64 = 1 << 20;
 /// For the agent (24 MiB at most), its sockets' buffers and the kernel's own needs meanwhile.
@@ -97,6 +101,13 @@ impl Memory {
 }
 
 impl Bill {
+    /// What this image takes here and now.
+    pub(crate) fn of(image: &Image, plan: &Plan) -> Result<Self, Error> {
+        let root = Path::new(mounts::IMAGE);
+        let memory = Memory::read()?.with_freed(plan.displaced(root, image));
+        Ok(Self::new(plan.bytes(), plan.stored(root, image), image.memory, memory).of_method(image.method))
+    }
+
     pub(crate) fn new(image: u64, stored: u64, next: u64, memory: Memory) -> Self {
         Self { image, stored: stored.min(image), next, method: Method::Kexec, memory }
     }

@@ -9,7 +9,6 @@ use boottorrent_swarm::catalog::{Image, Linger, Method, Role};
 
 use crate::image::Plan;
 use crate::memory::{Bill, Memory};
-use crate::mounts;
 use crate::screen::{Entry, bytes as size};
 
 const MIB: u64 = 1 << 20;
@@ -31,11 +30,8 @@ pub(super) fn entry(image: &Image, overlay: &Arc<[u8]>) -> Entry {
 }
 
 fn bill(image: &Image, overlay: &Arc<[u8]>) -> Result<Bill, String> {
-    let root = Path::new(mounts::IMAGE);
     let plan = Plan::new(image, overlay).map_err(|error| error.to_string())?;
-    let memory = Memory::read().map_err(|error| error.to_string())?;
-    let memory = memory.with_freed(plan.displaced(root, image));
-    Ok(Bill::new(plan.bytes(), plan.stored(root, image), image.memory, memory))
+    Bill::of(image, &plan).map_err(|error| error.to_string())
 }
 
 fn details(image: &Image, bytes: u64) -> Vec<(String, String)> {
@@ -62,7 +58,8 @@ fn details(image: &Image, bytes: u64) -> Vec<(String, String)> {
         let role = match &file.role {
             Role::Kernel => "kernel".to_owned(),
             Role::Initrd => "initrd".to_owned(),
-            Role::Wrapped(path) => format!("as /{path}"),
+            Role::Wrapped(path) | Role::Placed(path) => format!("as /{path}"),
+            Role::Root => "the program's tree".to_owned(),
         };
         details.push(("file".into(), format!("{}, {}, {role}", file.path, size(file.length))));
     }

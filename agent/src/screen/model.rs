@@ -176,7 +176,7 @@ impl Model {
             Event::Begin => return self.begun(stage, now, text),
             Event::End => Outcome::Done(took),
             Event::Fail => Outcome::Failed(took),
-            Event::Note => return,
+            Event::Note | Event::Progress => return,
         };
         self.progress.clear();
         if event == Event::Fail {
