@@ -8,8 +8,8 @@ use std::time::Duration;
 use boottorrent_swarm::catalog::{After, Image, Program};
 use boottorrent_swarm::template::Values;
 
+use super::download::{LOOK_AROUND, figures};
 use super::{Done, Failure, Outcome};
-use crate::console;
 use crate::download::Place;
 use crate::image::Laid;
 use crate::memory::Memory;
@@ -17,6 +17,7 @@ use crate::run::{self, End, Start, Watched};
 use crate::stages::back_off;
 use crate::supervisor::{Off, switch_off};
 use crate::worker::Boot;
+use crate::{clock, console};
 
 /// A program that lived no longer has not done what it is for: a person could not even read what it said.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -99,15 +100,23 @@ fn start(boot: &mut Boot, program: &Program) -> Result<Start, Failure> {
 fn supervise(boot: &Boot, start: &Start) -> Result<End, run::Error> {
     let (report, orders) = (&boot.report, &boot.orders);
     let mut serving = boot.download.as_ref();
+    let mut tell_at = clock::now();
     let mut tick = || {
         let Some(download) = serving else { return };
         for note in download.notes() {
             report.note("run", &note);
         }
-        // The program is what this node is for: it goes on alone.
-        if let Err(error) = download.state() {
-            report.note("run", &format!("{error}; others are not served any more, the program goes on"));
-            serving = None;
+        match download.state() {
+            Ok(state) if clock::now() >= tell_at => {
+                tell_at = clock::now() + LOOK_AROUND;
+                report.figures("run", figures(&state));
+            }
+            Ok(_) => {}
+            // The program is what this node is for: it goes on alone.
+            Err(error) => {
+                report.note("run", &format!("{error}; others are not served any more, the program goes on"));
+                serving = None;
+            }
         }
     };
     orders.program_runs(true);
