@@ -58,6 +58,8 @@ pub(crate) const RING_LAG: u32 = 8;
 pub(crate) const DECLINED_KEPT: Duration = Duration::from_secs(1);
 /// Who is next in the ring is waited for so long, be it busy or level with us, before the one behind it is offered more.
 pub(crate) const RING_PATIENCE: Duration = Duration::from_millis(100);
+/// Offers that it may pass in a row and still be waited for: some are for what it gets elsewhere already.
+pub(crate) const RING_PASSES: u32 = 8;
 /// Who is told that an offer would be welcome, at once: one of them is enough, the others may be busy.
 pub(crate) const READY_TOLD: usize = 3;
 /// Pieces that a neighbour fetches from afar and has told of: several turns' worth; of more the oldest is forgotten.

@@ -8,8 +8,8 @@ use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::limits::{
-    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_LAG, RING_PATIENCE,
-    SOCKET_LEAD, UPLOAD_LEAD, UPLOAD_LEAD_MIN, UPLOAD_STALL,
+    ACTIVE_UPLOADS_MAX, FULL_KEPT, OFFER_AGAIN, OFFER_FRESH, OFFER_KEPT, RING_LAG, RING_PASSES,
+    RING_PATIENCE, SOCKET_LEAD, UPLOAD_LEAD, UPLOAD_LEAD_MIN, UPLOAD_STALL,
 };
 use crate::metainfo::{Block, Geometry, Piece};
 use crate::meter::Meter;
@@ -67,6 +67,8 @@ pub(crate) struct Uploads {
     order: Vec<Piece>,
     /// Who could not be offered anything in the ring, or took nothing of it, and since when.
     held: BTreeMap<Conn, Time>,
+    /// Who has passed how many offers and taken nothing since.
+    unwilling: BTreeMap<Conn, u32>,
     /// Who is next there, and how much of the order it has.
     mark: Option<(Conn, usize)>,
     meter: Meter,
@@ -105,6 +107,7 @@ impl Uploads {
             given_to: alloc::vec![None; geometry.pieces() as usize],
             order: geometry.all().filter(|p| have.has(*p)).collect(),
             held: BTreeMap::new(),
+            unwilling: BTreeMap::new(),
             mark: None,
             meter: Meter::new(),
             extra_at: Time(0),
@@ -113,6 +116,7 @@ impl Uploads {
 
     pub(crate) fn gone(&mut self, conn: Conn) {
         self.held.remove(&conn);
+        self.unwilling.remove(&conn);
         while let Some(at) = self.active.iter().position(|a| a.conn == conn) {
             self.withdraw(at);
         }
@@ -174,6 +178,7 @@ impl Uploads {
         let at = self.active.iter().position(|a| a.conn == conn && a.piece.is_none())?;
         let hint = self.active.get(at).and_then(|a| a.hint);
         self.withdraw(at);
+        *self.unwilling.entry(conn).or_default() += 1;
         hint
     }
 
@@ -287,6 +292,7 @@ impl Uploads {
         self.meter.count(now, block.length);
         active.sent = active.sent.saturating_add(block.length);
         self.held.remove(&active.conn);
+        self.unwilling.remove(&active.conn);
         if let Some(to) = self.given_to.get_mut(block.piece.index() as usize) {
             *to = Some(active.conn);
         }
@@ -370,8 +376,9 @@ impl Uploads {
             if let Some(turns) = self.able(now, conn, peer)
                 && let Some(piece) = self.pass_on(now, conn, peer, sender, rng)
             {
-                // Who has left an offer unanswered is offered more, but not waited for again.
-                if peer.mute.is_none() {
+                // Who has left an offer unanswered, or passed too many, is offered more, but not waited for again.
+                let passed = self.unwilling.get(&conn).copied().unwrap_or(0);
+                if peer.mute.is_none() && passed < RING_PASSES {
                     self.held.remove(&conn);
                 }
                 return Some(((turns, peer.wealth(), conn), Some(piece)));

@@ -172,6 +172,28 @@ fn the_next_in_the_ring_is_waited_for_a_while() {
 }
 
 #[test]
+fn who_passes_every_offer_keeps_nothing_from_those_behind() {
+    let (mut uploads, pieces, mut peers) = relay(8, &[9, 10]);
+    let mut served = 0;
+    for now in (0..2000).map(|ms| Time(0) + Duration::from_millis(ms)) {
+        match turn(&mut uploads, now, &mut peers, &pieces) {
+            Turn::Offer(0, _) => {
+                let named = uploads.passed(0).unwrap();
+                let peer = peers.get_mut(&0).unwrap();
+                peer.full = Some(now);
+                peer.decline(now, named);
+            }
+            Turn::Offer(_, _) => {
+                served += 1;
+                uploads.passed(1);
+            }
+            _ => {}
+        }
+    }
+    assert!(served > 100, "{served}");
+}
+
+#[test]
 fn pieces_go_on_in_the_order_in_which_they_came() {
     let (mut uploads, pieces, mut peers) = relay(3, &[9]);
     peers.get_mut(&0).unwrap().have.set(geometry().piece(0).unwrap());
