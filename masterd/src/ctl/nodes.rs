@@ -209,10 +209,15 @@ fn natural(a: &str, b: &str) -> Ordering {
     let (mut rest_a, mut rest_b) = (a, b);
     loop {
         let (left, right) = (part(rest_a), part(rest_b));
-        let numbers = (left.parse::<u64>(), right.parse::<u64>());
-        let order = match numbers {
-            (Ok(left), Ok(right)) => left.cmp(&right),
-            _ => left.cmp(right),
+        let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        // By their digits, however many: a name may be anything, and the order must be one all the same.
+        let size = |number: &str| number.trim_start_matches('0').len();
+        let order = if is_number(left) && is_number(right) {
+            size(left)
+                .cmp(&size(right))
+                .then_with(|| left.trim_start_matches('0').cmp(right.trim_start_matches('0')))
+        } else {
+            left.cmp(right)
         };
         if order != Ordering::Equal || left.is_empty() {
             return order.then_with(|| a.cmp(b));
@@ -295,9 +300,32 @@ mod tests {
 
     #[test]
     fn numbers_are_sorted_by_value() {
-        let mut names = ["n10", "n9", "n09", "a", "", "n9b", "n9a", "99999999999999999999999"];
+        let mut names = [
+            "n10",
+            "n9",
+            "n09",
+            "a",
+            "",
+            "n9b",
+            "n9a",
+            "99999999999999999999999",
+            "n99999999999999999999999",
+        ];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["", "99999999999999999999999", "a", "n09", "n9", "n9a", "n9b", "n10"]);
+        assert_eq!(
+            names,
+            [
+                "",
+                "99999999999999999999999",
+                "a",
+                "n09",
+                "n9",
+                "n9a",
+                "n9b",
+                "n10",
+                "n99999999999999999999999"
+            ]
+        );
     }
 
     #[test]

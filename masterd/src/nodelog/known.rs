@@ -28,13 +28,15 @@ impl Known {
         }
     }
 
-    /// The site's name for the node, else the claimed one, unless that is another node's: then the MAC.
+    /// The site's name for the node, else the claimed one; the MAC, where that is another node's, or could be taken for it.
     pub(super) fn name(&self, mac: Mac, claimed: &str) -> String {
         if let Some(node) = self.by_mac.get(&mac) {
             return node.name.clone();
         }
         let claimed = clean(claimed, NAME_CHARS);
-        if self.names.contains(&claimed.to_ascii_lowercase()) { mac.hyphenated() } else { claimed }
+        let is_plain = claimed.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let is_taken = !is_plain || self.names.contains(&claimed.to_ascii_lowercase());
+        if is_taken { mac.hyphenated() } else { claimed }
     }
 
     pub(super) fn has(&self, mac: Mac) -> bool {
@@ -63,7 +65,10 @@ mod tests {
         let known = Known::new(&[NamedNode { mac: one, name: "n01".into(), address: Some(address) }]);
         assert_eq!(known.name(one, "n99"), "n01");
         assert_eq!(known.name(other, "N01"), "02-00-00-00-00-02");
-        assert_eq!(known.name(other, "x\n"), "x ");
+        assert_eq!(known.name(other, "n99"), "n99");
+        for like in ["n01\t", "n01\u{200b}", "\u{202e}10n", "x\n"] {
+            assert_eq!(known.name(other, like), "02-00-00-00-00-02", "{like:?}");
+        }
         assert!(known.fits(one, address) && !known.fits(other, address) && known.is_a_nodes(address));
     }
 }

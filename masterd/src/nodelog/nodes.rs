@@ -148,6 +148,10 @@ impl Nodes {
             }
         }
         let node = self.by_mac.entry(mac).or_insert_with(|| Node::new(record.boot));
+        if node.address != arrival.from {
+            // The last words may have been a forger's: the real node's boot is not old because of them.
+            node.previous_boot = None;
+        }
         let novelty = node.note(arrival.unix_time, record);
         if novelty != Novelty::Repeat {
             node.name = known.name(record.mac, &record.node);

@@ -21,13 +21,16 @@ pub(super) struct Foreign {
     pub(super) text: String,
 }
 
+/// A stranger's line is an error at most: what is graver, journald writes onto every terminal of the master.
+const GRAVEST: u8 = 3;
+
 /// `None` where nothing can be shown.
 pub(super) fn foreign(datagram: &[u8]) -> Option<Foreign> {
     let text = String::from_utf8_lossy(datagram);
     let (severity, text) = match text.strip_prefix('<').and_then(|t| t.split_once('>')) {
         // RFC 5424 section 6.2.1: one to three digits, 191 at most.
         Some((priority, rest)) if priority.len() <= 3 && priority.parse::<u8>().is_ok_and(|p| p <= 191) => {
-            (priority.parse::<u8>().map_or(6, |p| p % 8), rest)
+            (priority.parse::<u8>().map_or(6, |p| (p % 8).max(GRAVEST)), rest)
         }
         _ => (6, &*text),
     };
@@ -50,6 +53,7 @@ mod tests {
     fn foreign_lines() {
         let line = foreign(b"<13>Oct 11 22:14:15 n01 login: tty1\n\0").unwrap();
         assert_eq!(line, Foreign { severity: 5, text: "Oct 11 22:14:15 n01 login: tty1".into() });
+        assert_eq!(foreign(b"<0>to everybody").unwrap().severity, 3);
         assert_eq!(foreign(b"plain").unwrap(), Foreign { severity: 6, text: "plain".into() });
         assert_eq!(foreign(b"<999>x").unwrap().text, "<999>x");
         assert_eq!(foreign(b"<").unwrap().text, "<");

@@ -1,6 +1,7 @@
 use super::*;
 use boottorrent_swarm::Mac;
 use boottorrent_swarm::record::Event;
+use std::time::Duration;
 
 const MAC: &str = "52:54:00:00:00:01";
 const FROM: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
@@ -77,6 +78,20 @@ fn a_new_boot_begins_the_list_anew_and_late_records_of_the_old_one_change_nothin
     assert_eq!(note(&mut nodes, 3, &record(7, 2, "link", Event::End, 1), 9), Novelty::Repeat);
     assert_eq!(nodes.get(MAC).unwrap().boots, 2);
     assert_eq!(steps(&nodes), [("lease", "begin", 0.001)]);
+}
+
+#[test]
+fn a_forged_boot_does_not_make_the_real_one_old() {
+    let mut nodes = Nodes::default();
+    note(&mut nodes, 1, &record(7, 1, "link", Event::Begin, 1), 9);
+    let forger = Ipv4Addr::new(10, 0, 0, 66);
+    let at =
+        |seconds, from| Arrival { now: Time(0) + Duration::from_secs(seconds), unix_time: seconds, from };
+    let forged = record(99, 1, "link", Event::Begin, 1);
+    assert_eq!(nodes.record(at(400, forger), &forged, &Known::default(), 9), Novelty::NewBoot);
+    let fail = record(7, 2, "lease", Event::Fail, 1);
+    assert_eq!(nodes.record(at(800, FROM), &fail, &Known::default(), 9), Novelty::NewBoot);
+    assert_eq!(steps(&nodes), [("lease", "fail", 0.001)]);
 }
 
 #[test]
