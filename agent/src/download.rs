@@ -29,6 +29,8 @@ const GOODBYE: Duration = Duration::from_millis(200);
 /// Notes of one WINDOW; what a hostile peer causes beyond that is counted, not shown.
 const MAX_NOTES: u32 = 8;
 const NOTES_WINDOW: Duration = Duration::from_secs(10);
+/// Notes that wait for somebody to take them.
+const MAX_UNREAD: usize = 64;
 /// Links of a node: the core keeps about 50, foreign ones may come on top.
 const MAX_LINKS: usize = 256;
 /// Addresses that a next worker is told: twice what the core links to.
@@ -259,6 +261,9 @@ fn publish(driver: &Driver, torrent: TorrentId, shared: &Mutex<State>, notes: Ve
         state.pieces = bits(have.as_bytes(), progress.pieces as usize);
     }
     state.notes.extend(notes);
+    // Nobody takes them while a person reads the menu: the newest are worth more.
+    let old = state.notes.len().saturating_sub(MAX_UNREAD);
+    state.notes.drain(..old);
 }
 
 /// A bitfield as it is on the wire: the first piece is the highest bit (BEP 3).

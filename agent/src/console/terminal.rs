@@ -16,7 +16,7 @@ use nix::sys::termios::{
 use crate::sys;
 
 /// How long a message waits for room on a console: 240 bytes at 9600 bit/s, three lines.
-const STALL_MS: u16 = 250;
+pub(super) const STALL_MS: u16 = 250;
 
 pub(super) struct Terminal {
     file: File,

@@ -121,12 +121,15 @@ fn a_line_that_nobody_drains_costs_a_moment_once() {
     consoles.keys();
     let begun = clock::now();
     let long = "a line that nobody reads ".repeat(40);
-    for n in 0..2000 {
+    let lines = 2000;
+    for n in 0..lines {
         consoles.say(&long);
         consoles.hurry();
         consoles.draw(&menu(), Duration::from_secs(n));
     }
-    assert!(clock::now() - begun < Duration::from_secs(2), "{:?}", clock::now() - begun);
+    // Far from a wait for each of them, however busy the machine is.
+    let all = Duration::from_millis(terminal::STALL_MS.into()) * lines as u32;
+    assert!(clock::now() - begun < all / 10, "{:?}", clock::now() - begun);
     // When somebody drains it after all, it is drawn from nothing.
     heard(&mut far);
     consoles.hurry();

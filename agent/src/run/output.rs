@@ -33,9 +33,16 @@ enum Escape {
     Begun,
     /// CSI: parameters until a letter.
     Control,
+    /// OSC, before its first byte.
+    Command,
+    /// So many bytes of a colour are to come.
+    Palette(u8),
     /// OSC and its like: until BEL or ST.
     Text,
 }
+
+/// What follows `ESC ] P`: a colour's number, and red, green and blue in two digits each.
+const PALETTE_BYTES: u8 = 7;
 
 impl Output {
     /// Takes what was printed; lines for the master.
@@ -73,7 +80,18 @@ impl Output {
             (Escape::None, 0x1b) => Escape::Begun,
             (Escape::None, _) => return self.plain(byte),
             (Escape::Begun, b'[') => Escape::Control,
-            (Escape::Begun, b']' | b'P' | b'^' | b'_') => Escape::Text,
+            (Escape::Begun, b']') => Escape::Command,
+            (Escape::Begun, b'P' | b'^' | b'_') => Escape::Text,
+            // Linux's own palette commands have no end of their own (console_codes(4)); ncurses sends the first when it ends.
+            (Escape::Command, b'R') => Escape::None,
+            (Escape::Command, b'P') => Escape::Palette(PALETTE_BYTES),
+            (Escape::Palette(1), _) => Escape::None,
+            (Escape::Palette(n), _) => Escape::Palette(n - 1),
+            // What is cut off must not swallow all that follows.
+            (Escape::Text | Escape::Command, b'\n' | 0x18 | 0x1a) => Escape::None,
+            (Escape::Command, 0x07) => Escape::None,
+            (Escape::Command, 0x1b) => Escape::Begun,
+            (Escape::Command, _) => Escape::Text,
             // `ESC ( B` and the like have one more byte.
             (Escape::Begun, 0x20..=0x2f) => Escape::Begun,
             (Escape::Control, 0x20..=0x3f) => Escape::Control,
@@ -136,6 +154,13 @@ mod tests {
         assert!(output.take(b"cut \xff \x1b[", NOW).is_empty());
         assert!(output.take(b"31mhere", NOW).is_empty());
         assert_eq!(output.last(), ["failed", "100 %", "a c", "cut \u{fffd} here"]);
+    }
+
+    #[test]
+    fn no_sequence_swallows_the_last_words() {
+        let mut output = Output::default();
+        let drawn = b"\x1b]Rqemu: gone\n\x1b]P0123456black\n\x1b]0;no end\nafter\n\x1bPcut\x18kept\n";
+        assert_eq!(output.take(drawn, NOW), ["qemu: gone", "black", "after", "kept"]);
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Model {
     /// What a key means on the page that is shown; `heard`: somebody waits for keys, and most are theirs.
     pub(crate) fn press(&mut self, key: Key, heard: bool) -> Pressed {
         if let Some(question) = self.question.take() {
-            let yes = matches!(key, Key::Character('y' | 'Y') | Key::Enter);
+            let yes = matches!(key, Key::Character('y' | 'Y'));
             return if yes { Pressed::Confirmed(question) } else { Pressed::Taken };
         }
         if self.wanted.is_some() && self.scroll(key) {
@@ -319,6 +319,8 @@ mod tests {
         let mut model = Model::default();
         assert_eq!(model.press(Key::Character('p'), false), Pressed::Taken);
         assert_eq!(model.press(Key::Character('x'), false), Pressed::Taken, "no");
+        model.press(Key::Character('p'), false);
+        assert_eq!(model.press(Key::Enter, false), Pressed::Taken, "no");
         assert_eq!(model.press(Key::Character('y'), false), Pressed::Passed);
         model.press(Key::Character('r'), false);
         assert_eq!(model.press(Key::Character('y'), false), Pressed::Confirmed(Question::Reboot));

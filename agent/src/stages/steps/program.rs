@@ -58,7 +58,9 @@ fn contents(image: &Image, files: &[PathBuf]) -> String {
 pub(in crate::stages) fn run(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
     let program = Boot::need(image.program.as_ref(), "the program")?;
-    let start = start(boot, &program)?;
+    // What can't be started now is not tried again without a person.
+    boot.at_menu = true;
+    let start = start(boot, &program).inspect_err(|_| run::sweep())?;
     boot.report.note("run", &format!("{}: {}", image.title, start.in_words()));
     let _ = std::fs::write(AUTOGROUP, "0"); // a kernel without it shares by niceness anyway
     let nice = (i32::from(program.nice) + STAND_BACK).min(MOST_NICE);
@@ -70,7 +72,6 @@ pub(in crate::stages) fn run(boot: &mut Boot, _deadline: Duration) -> Outcome {
         download.stand(Place::default());
     }
     run::sweep();
-    boot.at_menu = true;
     match ended {
         Ok(end) => follow(boot, &image, program.after, &end),
         Err(error) => Err(error.into()),
@@ -124,6 +125,8 @@ fn supervise(boot: &Boot, start: &Start) -> Result<End, run::Error> {
     let room = Memory::read().map_or(0, Memory::room);
     let watched = Watched { report, consoles: &consoles, room, stop: &|| orders.is_stop(), tick: &mut tick };
     let ended = run::run(start, watched);
+    // From here on an order to stop ends this process at once; one that came before is looked for now.
+    orders.program_runs(false);
     if orders.is_stop() {
         run::sweep();
         if let Ok(end) = &ended {
@@ -132,7 +135,6 @@ fn supervise(boot: &Boot, start: &Start) -> Result<End, run::Error> {
         // Process 1 waits for this before it switches off.
         std::process::exit(0);
     }
-    orders.program_runs(false);
     ended
 }
 
