@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options, nodes: &[String]) -> Result<Verdict, Error>
     }
     let config = &sources.config;
     let waker = if config.power.wake.is_empty() { Some(Waker::open(config)?) } else { None };
-    let mut verdict = Verdict::Good;
+    let (mut verdict, mut unheard) = (Verdict::Good, None);
     for (number, who) in whom.iter().enumerate() {
         if number > 0 {
             let _interrupted = poll(&mut [], PollTimeout::try_from(SPACING).unwrap_or(PollTimeout::ZERO));
@@ -46,12 +46,17 @@ pub(super) fn run(options: &Options, nodes: &[String]) -> Result<Verdict, Error>
             Some(waker) => waker.wake(who),
             None => by_hook(&config.power.wake, who),
         };
-        print(&format!("{} ({}): {sentence}\n", who.name, who.mac))?;
+        // Whoever reads this may have seen enough; the machines are to be woken all the same.
+        let told = print(&format!("{} ({}): {sentence}\n", who.name, who.mac));
+        unheard = unheard.or(told.err());
         if !good {
             verdict = Verdict::Wrong;
         }
     }
-    Ok(verdict)
+    match unheard {
+        Some(error) if verdict == Verdict::Good => Err(error),
+        _ => Ok(verdict),
+    }
 }
 
 /// Six bytes of ones and the MAC sixteen times (AMD, Magic Packet Technology, 1995).

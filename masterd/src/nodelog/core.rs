@@ -1,9 +1,6 @@
 //! One datagram in: a record or a stranger's line, noted in the table and made into a journal entry.
 //! Asks for neither clock nor socket; a sender that says too much is cut off, nobody else.
 
-use std::net::Ipv4Addr;
-
-use boottorrent_swarm::Time;
 use boottorrent_swarm::record::{Event, Record};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +51,7 @@ pub(super) struct Log {
     pub(super) known: Known,
     rates: Rates,
     strangers: Bucket,
+    lines: Bucket,
 }
 
 impl Log {
@@ -65,8 +63,18 @@ impl Log {
         room: usize,
         journal: &Journal,
     ) -> Result<(), Oddity> {
-        self.limit(arrival.now, arrival.from)?;
-        if let Ok(record) = Record::parse(datagram) {
+        if !self.rates.take(arrival.now, arrival.from) {
+            return Err(Oddity::TooMuch);
+        }
+        let record = Record::parse(datagram).ok();
+        // Systems that have started log as they like: what boots meanwhile has a share of its own.
+        let share = if record.is_some() { &mut self.strangers } else { &mut self.lines };
+        if !self.known.is_a_nodes(arrival.from)
+            && !share.take(arrival.now, STRANGERS_PER_SECOND, STRANGERS_BURST)
+        {
+            return Err(Oddity::Flood);
+        }
+        if let Some(record) = record {
             return self.record(arrival, &record, room, journal);
         }
         let line = foreign(datagram).ok_or(Oddity::Empty)?;
@@ -92,15 +100,6 @@ impl Log {
             }),
         }
         Ok(())
-    }
-
-    fn limit(&mut self, now: Time, from: Ipv4Addr) -> Result<(), Oddity> {
-        if !self.rates.take(now, from) {
-            return Err(Oddity::TooMuch);
-        }
-        let is_heard =
-            self.known.is_a_nodes(from) || self.strangers.take(now, STRANGERS_PER_SECOND, STRANGERS_BURST);
-        if is_heard { Ok(()) } else { Err(Oddity::Flood) }
     }
 
     fn record(

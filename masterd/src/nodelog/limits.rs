@@ -27,8 +27,8 @@ pub(super) const FACTS: usize = 32;
 pub(super) const BURST: u32 = 200;
 pub(super) const PER_SECOND: u32 = 50;
 
-/// What all addresses together may send that the site gives to no node: 2,000 machines that boot at once, and then a
-/// progress record a second from each. Invented addresses use it up among themselves.
+/// What all addresses together may send that the site gives to no node, records and other lines each: 2,000 machines that
+/// boot at once, and then a progress record a second from each.
 pub(super) const STRANGERS_BURST: u32 = 80_000;
 pub(super) const STRANGERS_PER_SECOND: u32 = 2500;
 

@@ -1,6 +1,8 @@
 use super::*;
 use crate::nodelog::config::NamedNode;
 use boottorrent_swarm::Mac;
+use boottorrent_swarm::Time;
+use std::net::Ipv4Addr;
 
 /// Nodes that are remembered here.
 const ROOM: usize = 32;
@@ -103,6 +105,8 @@ fn a_flood_from_everywhere_takes_no_named_node_away_and_stays_small() {
     assert_eq!(dropped, 100_000 - STRANGERS_BURST);
     assert_eq!(log.nodes.len(), ROOM);
     assert!(log.nodes.get(&own.to_string()).is_some());
+    // Other lines have a share of their own, and so would records where these are the flood.
+    say(&mut log, 1, Ipv4Addr::new(10, 0, 0, 99), b"<13>sshd: hello").unwrap();
     // A node of the site is heard in the middle of it.
     say(&mut log, 1, FROM, record(own, 2, Event::End).emit().as_bytes()).unwrap();
     assert_eq!(log.nodes.get(&own.to_string()).unwrap().steps.len(), 2);
