@@ -274,9 +274,10 @@ impl Console {
 
     fn say(&mut self, text: &str) {
         if let Some(missed) = &mut self.given_up {
-            if missed.len() < MAX_MISSED {
-                missed.push(text.to_owned());
+            if missed.len() == MAX_MISSED {
+                missed.remove(0);
             }
+            missed.push(text.to_owned());
             return;
         }
         // What is waited for next shows soon, however lately the last thing did.

@@ -61,8 +61,14 @@ impl LocalDisk {
         let order = match variable("BootOrder") {
             Ok(order) => order,
             Err(_) => {
-                open_variables().map_err(Error::Variables)?;
-                variable("BootOrder").map_err(Error::Variables)?
+                let is_open = fs::read_dir(VARIABLES).is_ok_and(|mut all| all.next().is_some());
+                if !is_open {
+                    open_variables().map_err(Error::Variables)?;
+                }
+                variable("BootOrder").map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Error::NoEntry,
+                    _ => Error::Variables(error),
+                })?
             }
         };
         let entries = order.as_chunks::<2>().0.iter().filter_map(|number| {

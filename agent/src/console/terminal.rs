@@ -55,6 +55,10 @@ impl Terminal {
             settings.control_flags |= ControlFlags::from_bits_retain(libc::B115200);
         }
         termios::tcsetattr(&file, SetArg::TCSANOW, &settings)?;
+        // Whoever had it before may have died in graphics: a program, with its worker.
+        if screen {
+            sys::text_mode(file.as_fd());
+        }
         Ok(Self { origin: Some((name.to_owned(), screen, fallback)), ..Self::new(file) })
     }
 
@@ -73,9 +77,6 @@ impl Terminal {
 
     /// As it was before a program had it.
     pub(super) fn restore(&mut self) {
-        if let Some((_, true, _)) = self.origin {
-            sys::text_mode(self.file.as_fd());
-        }
         self.reopen();
         self.torn = true;
     }
