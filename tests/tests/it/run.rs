@@ -11,6 +11,11 @@ use std::time::Duration;
 /// What a stage or a person needs once the program is there.
 const SOON: Duration = Duration::from_secs(60);
 
+/// A line that has no pages yet has the menu as a list, under the same words.
+fn at_menu(node: &Node) {
+    node.console.expect_shown("hoose an operating system", SOON).unwrap();
+}
+
 /// Says what it finds, tries what it must not, leaves an orphan behind, and ends when somebody has typed a line.
 const CURIOUS: &str = r#"
 say=BT-PROGRAM
@@ -47,7 +52,7 @@ fn a_program_has_its_root_and_the_consoles_and_the_menu_comes_back() {
         let ended = line(&node, start, "it ended with status 0 after", SOON);
         assert!(ended.contains("its last words:") && ended.contains("the menu again"), "{ended}");
         // The node's own entry names this program; what follows its end is a choice all the same.
-        node.console.expect_shown("Choose an operating system", SOON).unwrap();
+        at_menu(&node);
         node.console.send("1\r");
     }
     let start = node.console.end();
@@ -118,7 +123,7 @@ fn programs_that_cannot_be_end_in_a_sentence_and_the_menu() {
     let node = room.node(&spec).unwrap();
     let told = line(&node, 0, "it took more memory than this node has for it", BOOT);
     assert!(told.contains("Program glutton") && told.contains("the menu again"), "{told}");
-    node.console.expect_shown("Choose an operating system", SOON).unwrap();
+    at_menu(&node);
     let start = node.console.end();
     node.console.send("1\r");
     let told = line(&node, start, "memory: FAILED", SOON);
@@ -197,7 +202,7 @@ fn a_program_gets_what_it_was_billed_and_32_mib_more_are_refused_before_the_down
     let node = room.node(&spec).unwrap();
     node.console.expect("BT-PROGRAM-FILLED", BOOT).unwrap();
     node.console.send("done\r");
-    node.console.expect_shown("Choose an operating system", SOON).unwrap();
+    at_menu(&node);
     let start = node.console.end();
     node.console.send("2\r");
     let refused = line(&node, start, "memory: FAILED", SOON);
