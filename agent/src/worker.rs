@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use boottorrent_swarm::catalog::{Catalog, Image};
 use boottorrent_swarm::nodefile::NodeFile;
+use boottorrent_swarm::template::Values;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::cmdline::Cmdline;
@@ -84,6 +85,28 @@ impl Keeper {
 
     fn keeping(&self) -> std::sync::MutexGuard<'_, Keeping> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A template's values that every image has.
+pub(crate) struct Facts {
+    mac: String,
+    ip: String,
+    hostname: String,
+    master: String,
+    site: String,
+}
+
+impl Facts {
+    pub(crate) fn values(&self) -> Values<'_> {
+        Values {
+            mac: &self.mac,
+            ip: &self.ip,
+            hostname: &self.hostname,
+            master: &self.master,
+            site: &self.site,
+            ..Values::default()
+        }
     }
 }
 
@@ -204,6 +227,19 @@ impl Boot {
         let by_dhcp = || self.lease.as_ref().and_then(|lease| lease.host_name.clone());
         let by_mac = || self.lease.as_ref().map(|lease| lease.card.mac.hyphenated());
         by_site.or_else(by_dhcp).or_else(by_mac).unwrap_or_default()
+    }
+
+    /// What templates say of this node and its boot.
+    pub(crate) fn facts(&mut self) -> Result<Facts, Failure> {
+        let lease = self.current_lease()?;
+        let master = Self::need(self.master.as_ref(), "the master")?;
+        Ok(Facts {
+            mac: lease.card.mac.to_string(),
+            ip: lease.address.to_string(),
+            hostname: self.name(),
+            master: master.to_string(),
+            site: self.catalog.as_ref().map(|catalog| catalog.site.clone()).unwrap_or_default(),
+        })
     }
 
     pub(crate) fn site_key() -> Result<trust::SiteKey, trust::Error> {

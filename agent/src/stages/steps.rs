@@ -8,8 +8,6 @@ mod program;
 
 use std::time::Duration;
 
-use boottorrent_swarm::template::Values;
-
 use super::{Done, Failure};
 use crate::image::{Laid, Plan};
 use crate::memory::Bill;
@@ -56,15 +54,9 @@ pub(super) fn memory(boot: &mut Boot, _deadline: Duration) -> Outcome {
 pub(super) fn load(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
     let (_, laid, shelf) = Boot::need(boot.laid.as_ref(), "the image's place")?;
-    let lease = boot.current_lease()?;
-    let master = Boot::need(boot.master.as_ref(), "the master")?;
-    let site = boot.catalog.as_ref().map(|catalog| catalog.site.clone()).unwrap_or_default();
+    let facts = boot.facts()?;
     let own = boot.node.as_ref().map(|node| node.cmdline.clone()).unwrap_or_default();
-    let (mac, ip, hostname, master) =
-        (lease.card.mac.to_string(), lease.address.to_string(), boot.name(), master.to_string());
-    let values =
-        Values { mac: &mac, ip: &ip, hostname: &hostname, master: &master, site: &site, ..Values::default() };
-    let cmdline = load::cmdline(&image.cmdline, &own, &values).inspect_err(|_| choice::forget())?;
+    let cmdline = load::cmdline(&image.cmdline, &own, &facts.values()).inspect_err(|_| choice::forget())?;
     let Laid::Kernel { kernel, initrd } = laid else {
         return Err(Failure::new("the image was laid for a program"));
     };

@@ -79,22 +79,10 @@ pub(in crate::stages) fn run(boot: &mut Boot, _deadline: Duration) -> Outcome {
 }
 
 fn start(boot: &mut Boot, program: &Program) -> Result<Start, Failure> {
-    let lease = boot.current_lease()?;
-    let master = Boot::need(boot.master.as_ref(), "the master")?;
-    let site = boot.catalog.as_ref().map(|catalog| catalog.site.clone()).unwrap_or_default();
-    let (mac, ip, hostname, master) =
-        (lease.card.mac.to_string(), lease.address.to_string(), boot.name(), master.to_string());
+    let facts = boot.facts()?;
     let memory = Memory::read()?.guest_mib().to_string();
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).to_string();
-    let values = Values {
-        mac: &mac,
-        ip: &ip,
-        hostname: &hostname,
-        master: &master,
-        site: &site,
-        memory: &memory,
-        cpus: &cpus,
-    };
+    let values = Values { memory: &memory, cpus: &cpus, ..facts.values() };
     Ok(Start::new(program, &values)?)
 }
 
