@@ -27,6 +27,7 @@ pub mod graph;
 pub mod local;
 mod limits;
 mod pieces;
+mod declined;
 mod peers;
 mod dial;
 mod picker;
