@@ -71,6 +71,7 @@ images: packages
 	tests/fetch-kernel target/lab/kernel
 	tests/images/small target/lab/os/small target/lab/kernel 48
 	tests/images/program target/lab/os/program
+	tests/images/grub target/lab/os/grub
 	tests/images/debian-live target/lab/os/debian
 
 install:

@@ -27,6 +27,8 @@ use crate::{clock, sys};
 use device::Device;
 use reply::host_name;
 
+pub(crate) use reply::Resolver;
+
 /// DISCOVER goes out after 0, 1, 2, 4, 8 and then every 8 s: a thousand nodes that are switched on together must not
 /// keep asking at once for ever (RFC 2131, 4.1 doubles too).
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -36,8 +38,8 @@ const REQUEST_RETRY: SmolDuration = SmolDuration::from_secs(1);
 /// A client that keeps its lease has nothing to do for minutes; it still looks at the clock now and then.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Subnet mask, router, host name, lease time, server identifier, T1, T2.
-const WANTED: &[u8] = &[1, 3, 12, 51, 54, 58, 59];
+/// Subnet mask, router, name servers, host name, domain, lease time, server identifier, T1, T2.
+const WANTED: &[u8] = &[1, 3, 6, 12, 15, 51, 54, 58, 59];
 const VENDOR_CLASS: u8 = 60;
 const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: VENDOR_CLASS, data: b"boottorrent" }];
 
@@ -53,6 +55,7 @@ pub(crate) struct Lease {
     /// The next server (siaddr); None where it is 0.0.0.0.
     pub(crate) next_server: Option<Ipv4Addr>,
     pub(crate) host_name: Option<String>,
+    pub(crate) resolver: Resolver,
 }
 
 #[derive(Debug)]
@@ -191,6 +194,7 @@ impl Client {
             server,
             next_server: reply.as_ref().map(DhcpPacket::server_ip).filter(|ip| !ip.is_unspecified()),
             host_name: reply.as_ref().and_then(host_name),
+            resolver: reply.as_ref().map(Resolver::of).unwrap_or_default(),
         }
     }
 
@@ -239,14 +243,15 @@ impl Lease {
     pub(crate) fn emit(&self) -> String {
         let optional = |address: Option<Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
         format!(
-            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
+            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
             self.card.mac,
             self.address,
             self.prefix,
             self.server,
             optional(self.router),
             optional(self.next_server),
-            self.host_name.as_deref().unwrap_or_default()
+            self.host_name.as_deref().unwrap_or_default(),
+            self.resolver.emit()
         )
     }
 
@@ -263,6 +268,7 @@ impl Lease {
             router: optional(lines.next()?)?,
             next_server: optional(lines.next()?)?,
             host_name: lines.next().filter(|name| template::is_plain(name)).map(str::to_owned),
+            resolver: Resolver::parse(lines),
         };
         (mac == card.mac).then_some(lease)
     }

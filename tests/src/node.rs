@@ -5,6 +5,7 @@ use crate::clock::{now, wait_for};
 use crate::console::Console;
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::picture::Picture;
 use crate::process::{Launch, Process};
 use crate::qmp;
 use serde_json::json;
@@ -32,6 +33,14 @@ pub enum Nic {
     E1000,
 }
 
+/// The graphics card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vga {
+    Std,
+    Virtio,
+    None,
+}
+
 /// What stands on the node's type plate.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
@@ -39,6 +48,7 @@ pub struct NodeSpec {
     pub mac: String,
     pub firmware: Firmware,
     pub nic: Nic,
+    pub vga: Vga,
     pub memory_mb: u32,
     pub usb_keyboard: bool,
     /// A second serial line, `ttyS1`.
@@ -58,6 +68,7 @@ impl NodeSpec {
             mac: format!("52:54:00:b7:00:{number:02x}"),
             firmware: Firmware::Bios,
             nic: Nic::Virtio,
+            vga: Vga::Std,
             memory_mb: 768,
             usb_keyboard: false,
             second_serial: false,
@@ -75,6 +86,12 @@ impl NodeSpec {
     #[must_use]
     pub fn e1000(mut self) -> Self {
         self.nic = Nic::E1000;
+        self
+    }
+
+    #[must_use]
+    pub fn vga(mut self, vga: Vga) -> Self {
+        self.vga = vga;
         self
     }
 
@@ -113,7 +130,12 @@ impl NodeSpec {
         let accelerator = std::env::var("BT_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".into());
         let mut argv: Vec<String> = Vec::new();
         let mut add = |words: &str| argv.extend(words.split(' ').map(str::to_owned));
-        add("qemu-system-x86_64 -nodefaults -no-user-config -display none -vga std");
+        let vga = match self.vga {
+            Vga::Std => "std",
+            Vga::Virtio => "virtio",
+            Vga::None => "none",
+        };
+        add(&format!("qemu-system-x86_64 -nodefaults -no-user-config -display none -vga {vga}"));
         add(&format!("-accel {accelerator} -m {}", self.memory_mb));
         add("-device virtio-rng-pci");
         add("-chardev stdio,id=s0,signal=off -serial chardev:s0");
@@ -213,6 +235,18 @@ impl Node {
     pub fn screenshot(&self, png: &Path) -> Result<(), LabError> {
         let arguments = json!({ "filename": png.to_string_lossy(), "format": "png" });
         qmp::command(&self.qmp, "screendump", &arguments).map(drop)
+    }
+
+    /// What the screen shows now.
+    ///
+    /// # Errors
+    /// When QEMU is gone, or the node has no screen.
+    pub fn look(&self) -> Result<Picture, LabError> {
+        let file = self.picture.with_extension("ppm");
+        let arguments = json!({ "filename": file.to_string_lossy(), "format": "ppm" });
+        qmp::command(&self.qmp, "screendump", &arguments)?;
+        let bytes = std::fs::read(&file).map_err(LabError::io("read", &file))?;
+        Picture::parse(&bytes).ok_or_else(|| LabError::Machine(format!("{} is no picture", file.display())))
     }
 
     /// Presses keys one after the other, by QEMU's names: `2`, `ret`, `ctrl-alt-delete`.

@@ -119,7 +119,7 @@ impl Site {
             "[site]\nname = \"lab\"\ninterface = \"eth0\"\naddress = \"10.0.0.1\"\n\n\
              [dhcp]\nmode = \"server\"\nlease-time = \"12h\"\n\n\
              [[dhcp.subnet]]\nnetwork = \"10.0.0.0/24\"\nrange = \"10.0.0.100-10.0.0.200\"\n\
-             options = {{ routers = [\"10.0.0.1\"], domain-name = \"lab.example\" }}\n\n\
+             options = {{ routers = [\"10.0.0.1\"], domain-name = \"lab.example\", domain-name-servers = [\"10.0.0.1\"] }}\n\n\
              [bootstrap]\nkernel = \"{KERNEL}/vmlinuz\"\nmodules = \"{KERNEL}/lib/modules/{kernel_version}\"\n\
              cmdline = \"console=tty0 console=ttyS0,115200{}\"\n",
             self.bootstrap_cmdline

@@ -32,6 +32,7 @@ fn catalog() -> Catalog {
         after: After::Menu,
         nice: 5,
         seed_rate: Some(6_250_000),
+        tap: true,
     };
     let dos = Image {
         method: Method::Run,

@@ -1,6 +1,7 @@
 //! `make bench` and `make bench-swarm`: print the figures that README shows. Reads the command line, and cleans up
 //! whatever happens.
 
+use boottorrent_tests::bench::swarm::newcomer;
 use boottorrent_tests::bench::swarm::options::{self, Plan};
 use boottorrent_tests::bench::{self, Figure, boots, fetch, sizes, swarm};
 use boottorrent_tests::error::LabError;
@@ -9,12 +10,13 @@ use lexopt::prelude::*;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots] ...
+boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots|newcomer] ...
 boottorrent-bench swarm ...     beside its peers; swarm --help says more
 
-Measures sizes, one node at full speed, a room of nodes on shaped links, and boots; all of them unless some are named.";
+Measures sizes, one node at full speed, a room of nodes on shaped links, boots, and a newcomer that nodes with guests
+help; all of them unless some are named.";
 
-const ALL: [&str; 4] = ["sizes", "one", "room", "boots"];
+const ALL: [&str; 5] = ["sizes", "one", "room", "boots", "newcomer"];
 
 enum Wish {
     Figures { questions: Vec<String>, nodes: u8, mbit: u32 },
@@ -57,6 +59,7 @@ fn figures(questions: &[String], nodes: u8, mbit: u32) -> Result<(), LabError> {
             "sizes" => sizes::measure()?,
             "one" => fetch::one()?,
             "room" => fetch::room(nodes, mbit)?,
+            "newcomer" => newcomer::measure()?,
             _ => boots::measure(mbit)?,
         });
     }

@@ -13,6 +13,7 @@ mod boot;
 mod firmware;
 mod menu;
 mod bundle;
+mod guests;
 mod swarm;
 mod interop_swarm;
 mod smoltcp;

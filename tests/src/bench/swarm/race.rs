@@ -126,7 +126,7 @@ pub fn run_once(contestant: &dyn Contestant, case: &Case, calm: bool) -> Result<
     field.groups.iter().for_each(Group::end);
     serving.end();
     for place in &field.places {
-        run_compare(&torrent.data, &place.copy)?;
+        compare(&torrent.data, &place.copy)?;
     }
     Ok(run)
 }
@@ -160,7 +160,7 @@ impl Drop for NeighbourTable {
     }
 }
 
-fn run_compare(data: &Path, copy: &Path) -> Result<(), LabError> {
+pub(crate) fn compare(data: &Path, copy: &Path) -> Result<(), LabError> {
     run(&["cmp", &data.to_string_lossy(), &copy.to_string_lossy()]).map(drop)
 }
 
