@@ -1,4 +1,4 @@
-//! The smallest guest: a boot sector that says one line on its first serial port and switches itself off.
+//! The smallest guest: a boot sector that says one line on its first serial port, and switches itself off or stands still.
 //! Decides nothing about what runs it.
 
 /// Bytes of a sector.
@@ -20,13 +20,34 @@ const CODE: [u8; 40] = [
     0xf4, 0xeb, // hlt; jmp (to itself, filled in below)
 ];
 
+/// Where it says so to the chipset.
+const POWER_OFF: std::ops::Range<usize> = 31..38;
+const NOP: u8 = 0x90;
+
 /// A floppy disk whose boot sector says `line`.
 ///
 /// # Panics
 /// When the line does not fit a sector.
 #[must_use]
 pub fn floppy(line: &str) -> Vec<u8> {
-    let mut disk = CODE.to_vec();
+    let mut disk = boot_sector(&CODE, line);
+    disk.resize(FLOPPY, 0);
+    disk
+}
+
+/// A hard disk's boot sector that says `line` and stands still.
+///
+/// # Panics
+/// As `floppy`.
+#[must_use]
+pub fn disk(line: &str) -> Vec<u8> {
+    let mut code = CODE;
+    code[POWER_OFF].fill(NOP);
+    boot_sector(&code, line)
+}
+
+fn boot_sector(code: &[u8], line: &str) -> Vec<u8> {
+    let mut disk = code.to_vec();
     disk.push(0xfd); // jmp back to hlt
     let text = ORIGIN + u16::try_from(disk.len()).unwrap_or(u16::MAX);
     disk[6..8].copy_from_slice(&text.to_le_bytes());
@@ -35,6 +56,5 @@ pub fn floppy(line: &str) -> Vec<u8> {
     assert!(disk.len() <= SECTOR - 2, "{line:?} is too long for a boot sector");
     disk.resize(SECTOR - 2, 0);
     disk.extend([0x55, 0xaa]);
-    disk.resize(FLOPPY, 0);
     disk
 }

@@ -2,6 +2,7 @@
 //!
 //! Decides which are ours and what is believed of them; never asks for socket or clock, so that it can be fuzzed.
 
+use boottorrent_swarm::next_boot::{self, NextBoot};
 use boottorrent_swarm::template;
 use smoltcp::wire::{DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Packet, UdpPacket};
 
@@ -25,6 +26,12 @@ pub(super) fn host_name(reply: &DhcpPacket<&[u8]>) -> Option<String> {
     let name = std::str::from_utf8(option.data).ok()?.trim_end_matches('\0');
     // RFC 1035, 2.3.4: a name has at most 255 bytes, and the kernel takes 64.
     (name.len() <= 64 && template::is_plain(name)).then(|| name.to_owned())
+}
+
+/// What this boot is to be, if the server says that in our own words.
+pub(super) fn next_boot(reply: &DhcpPacket<&[u8]>) -> Option<NextBoot> {
+    let mut options = reply.options().filter(|option| option.kind == next_boot::OPTION);
+    options.find_map(|option| NextBoot::parse(option.data))
 }
 
 #[cfg(test)]
