@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use boottorrent_swarm::next_boot::{self, NextBoot, VENDOR_CLASS};
 use boottorrent_swarm::{Mac, template};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::dhcpv4;
@@ -38,10 +39,10 @@ const REQUEST_RETRY: SmolDuration = SmolDuration::from_secs(1);
 /// A client that keeps its lease has nothing to do for minutes; it still looks at the clock now and then.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Subnet mask, router, name servers, host name, domain, lease time, server identifier, T1, T2.
-const WANTED: &[u8] = &[1, 3, 6, 12, 15, 51, 54, 58, 59];
-const VENDOR_CLASS: u8 = 60;
-const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: VENDOR_CLASS, data: b"boottorrent" }];
+/// Subnet mask, router, name servers, host name, domain, lease time, server identifier, T1, T2, what this boot is to be.
+const WANTED: &[u8] = &[1, 3, 6, 12, 15, 51, 54, 58, 59, next_boot::OPTION];
+const CLASS: u8 = 60;
+const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: CLASS, data: VENDOR_CLASS.as_bytes() }];
 
 /// What a card got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +133,11 @@ impl Client {
             // Woken now and then, so that a person sees the seconds pass.
             self.wait(deadline.min(now + Duration::from_secs(1)));
         }
+    }
+
+    /// What the server wants this boot to be; for the lease that it has just given.
+    pub(crate) fn next_boot(&self, lease: &Lease) -> Option<NextBoot> {
+        reply::next_boot(&self.device.reply(lease.address)?)
     }
 
     /// Renews the lease until the keeper is dismissed. One that is kept from before is asked for anew.

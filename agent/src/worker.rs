@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use boottorrent_swarm::catalog::{Catalog, Image};
+use boottorrent_swarm::next_boot::NextBoot;
 use boottorrent_swarm::nodefile::NodeFile;
 use boottorrent_swarm::template::Values;
 use nix::sys::signal::{SigSet, Signal};
@@ -43,6 +44,8 @@ pub(crate) struct Boot {
     pub(crate) node: Option<NodeFile>,
     pub(crate) overlay: Arc<[u8]>,
     pub(crate) image: Option<Image>,
+    /// What the master wants this boot to be, until that is done.
+    pub(crate) next_boot: Option<NextBoot>,
     /// An earlier worker's choice was taken up by this one.
     pub(crate) choice_counted: bool,
     /// Why the menu is shown again.
@@ -141,6 +144,7 @@ pub(crate) fn main() -> ExitCode {
         node: None,
         overlay: Arc::default(),
         image: None,
+        next_boot: None,
         choice_counted: false,
         notice: None,
         at_menu: false,

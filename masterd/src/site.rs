@@ -12,7 +12,7 @@ mod nodes;
 mod power;
 mod rack;
 mod section;
-mod value;
+pub(crate) mod value;
 #[cfg(test)]
 mod tests;
 

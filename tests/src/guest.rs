@@ -1,5 +1,5 @@
-//! The smallest guests, a boot sector each: one says a line on its first serial port and switches itself off, one paints.
-//! Decides nothing about what runs them.
+//! The smallest guests, a boot sector each: one says a line on its first serial port and switches itself off or stands
+//! still, one paints. Decides nothing about what runs them.
 
 use crate::picture::Colour;
 
@@ -21,6 +21,10 @@ const CODE: [u8; 40] = [
     0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, // end: mov dx, 604h; mov ax, 2000h; out dx, ax
     0xf4, 0xeb, // hlt; jmp (to itself, filled in below)
 ];
+
+/// Where it says so to the chipset.
+const POWER_OFF: std::ops::Range<usize> = 31..38;
+const NOP: u8 = 0x90;
 
 /// 16-bit code: mode 13h, eight bars of the first colours one below the other; the first key makes all of it yellow, Escape
 /// switches off as above.
@@ -47,7 +51,9 @@ pub const AFTER_A_KEY: Colour = [255, 255, 85];
 /// A floppy disk whose boot sector paints.
 #[must_use]
 pub fn painter() -> Vec<u8> {
-    boot_sector(PAINTER.to_vec())
+    let mut disk = sector(PAINTER.to_vec());
+    disk.resize(FLOPPY, 0);
+    disk
 }
 
 /// A floppy disk whose boot sector says `line`.
@@ -56,20 +62,36 @@ pub fn painter() -> Vec<u8> {
 /// When the line does not fit a sector.
 #[must_use]
 pub fn floppy(line: &str) -> Vec<u8> {
-    let mut disk = CODE.to_vec();
+    let mut disk = speaker(&CODE, line);
+    disk.resize(FLOPPY, 0);
+    disk
+}
+
+/// A hard disk's boot sector that says `line` and stands still.
+///
+/// # Panics
+/// As `floppy`.
+#[must_use]
+pub fn disk(line: &str) -> Vec<u8> {
+    let mut code = CODE;
+    code[POWER_OFF].fill(NOP);
+    speaker(&code, line)
+}
+
+fn speaker(code: &[u8], line: &str) -> Vec<u8> {
+    let mut disk = code.to_vec();
     disk.push(0xfd); // jmp back to hlt
     let text = ORIGIN + u16::try_from(disk.len()).unwrap_or(u16::MAX);
     disk[6..8].copy_from_slice(&text.to_le_bytes());
     disk.extend(line.as_bytes());
     disk.extend(b"\r\n\0");
     assert!(disk.len() <= SECTOR - 2, "{line:?} is too long for a boot sector");
-    boot_sector(disk)
+    sector(disk)
 }
 
-/// A disk that begins with this code.
-fn boot_sector(mut disk: Vec<u8>) -> Vec<u8> {
+/// A disk of one sector, with this code.
+fn sector(mut disk: Vec<u8>) -> Vec<u8> {
     disk.resize(SECTOR - 2, 0);
     disk.extend([0x55, 0xaa]);
-    disk.resize(FLOPPY, 0);
     disk
 }

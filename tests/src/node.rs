@@ -1,5 +1,5 @@
 //! A node: QEMU with real firmware that boots from the lab's wire. Switched on when made, off when dropped.
-//! It has no disk unless it is given an empty one, and nothing from the host but its tap, its consoles and its keyboard.
+//! It has no disk unless it is given a small one, and nothing from the host but its tap, its consoles and its keyboard.
 
 use crate::clock::{now, wait_for};
 use crate::console::Console;
@@ -53,8 +53,8 @@ pub struct NodeSpec {
     pub usb_keyboard: bool,
     /// A second serial line, `ttyS1`.
     pub second_serial: bool,
-    /// An empty disk behind the network card in the boot order.
-    pub disk: bool,
+    /// A disk behind the network card in the boot order: how it begins; the rest is empty.
+    pub disk: Option<Vec<u8>>,
     /// A node that resets itself starts again, as a real one does; otherwise that ends QEMU.
     pub may_reset: bool,
 }
@@ -72,7 +72,7 @@ impl NodeSpec {
             memory_mb: 768,
             usb_keyboard: false,
             second_serial: false,
-            disk: false,
+            disk: None,
             may_reset: false,
         }
     }
@@ -114,8 +114,8 @@ impl NodeSpec {
     }
 
     #[must_use]
-    pub fn disk(mut self) -> Self {
-        self.disk = true;
+    pub fn disk(mut self, begins_with: Vec<u8>) -> Self {
+        self.disk = Some(begins_with);
         self
     }
 
@@ -149,9 +149,11 @@ impl NodeSpec {
         let nic = if self.nic == Nic::Virtio { "virtio-net-pci" } else { "e1000" };
         let rom = if self.firmware == Firmware::Uefi { ",romfile=" } else { "" };
         add(&format!("-device {nic},netdev=n0,mac={},bootindex=0{rom}", self.mac));
-        if self.disk {
+        if let Some(begins_with) = &self.disk {
             let disk = lab.path(&format!("{}.disk", self.name));
-            let file = std::fs::File::create(&disk).map_err(LabError::io("make", &disk))?;
+            std::fs::write(&disk, begins_with).map_err(LabError::io("make", &disk))?;
+            let file =
+                std::fs::File::options().write(true).open(&disk).map_err(LabError::io("make", &disk))?;
             file.set_len(DISK_BYTES).map_err(LabError::io("make", &disk))?;
             add(&format!("-drive if=none,id=d0,format=raw,file={}", disk.display()));
             add("-device virtio-blk-pci,drive=d0,bootindex=1");
@@ -267,6 +269,14 @@ impl Node {
     /// When QEMU is gone.
     pub fn press_power(&self) -> Result<(), LabError> {
         qmp::command(&self.qmp, "system_powerdown", &json!({})).map(drop)
+    }
+
+    /// Presses the reset button; a node that may not reset itself is off then.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn reset(&self) -> Result<(), LabError> {
+        qmp::command(&self.qmp, "system_reset", &json!({})).map(drop)
     }
 
     /// Cuts the power.

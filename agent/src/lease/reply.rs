@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 
+use boottorrent_swarm::next_boot::{self, NextBoot};
 use boottorrent_swarm::template;
 use smoltcp::wire::{DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Packet, UdpPacket};
 
@@ -76,6 +77,12 @@ impl Resolver {
 /// One word: DHCP is anybody's, and a line of resolv.conf(5) has options.
 fn plain_domain(name: &str) -> Option<String> {
     (name.len() <= MAX_NAME && template::is_plain(name)).then(|| name.to_owned())
+}
+
+/// What this boot is to be, if the server says that in our own words.
+pub(super) fn next_boot(reply: &DhcpPacket<&[u8]>) -> Option<NextBoot> {
+    let mut options = reply.options().filter(|option| option.kind == next_boot::OPTION);
+    options.find_map(|option| NextBoot::parse(option.data))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod nodefile;
 pub mod template;
 pub mod record;
+pub mod next_boot;
 pub mod bitfield;
 pub mod wire;
 pub mod announce;

@@ -12,6 +12,7 @@ mod units;
 mod boot;
 mod firmware;
 mod menu;
+mod memory;
 mod bundle;
 mod guests;
 mod swarm;

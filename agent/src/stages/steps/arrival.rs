@@ -54,6 +54,7 @@ pub(in crate::stages) fn lease(boot: &mut Boot, deadline: Duration) -> Outcome {
     let (client, lease, text) =
         acquire(boot, &card, deadline, &kept).inspect_err(|_| boot.lease_turn += 1)?;
     boot.master = boot.cmdline.master.or(lease.next_server).or(Some(lease.server));
+    boot.next_boot = client.next_boot(&lease);
     boot.lease = Some(lease.clone());
     let name = boot.name();
     boot.report.identify(&name, lease.card.mac, boot.master);
