@@ -18,7 +18,7 @@ impl Ring {
     /// large room a newcomer knows some only.
     pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
         let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
-        let few = nodes().count().max(crowd as usize) < RING_MAX;
+        let few = (crowd as usize) < RING_MAX && nodes().count() < RING_MAX;
         let fits = few && nodes().all(|p| !p.is_far);
         fits.then_some(Ring { own })
     }
