@@ -220,6 +220,11 @@ impl Peer {
         self.declined.iter().any(|(p, t)| *p == piece && now.since(*t) < DECLINED_KEPT)
     }
 
+    /// When the first of the pieces that it did not want may be offered to it again.
+    pub(crate) fn reconsiders_at(&self, now: Time) -> Option<Time> {
+        self.declined.iter().map(|(_, t)| *t + DECLINED_KEPT).filter(|at| *at > now).min()
+    }
+
     /// It does not want this piece now.
     pub(crate) fn decline(&mut self, now: Time, piece: Piece) {
         self.declined.retain(|(p, t)| *p != piece && now.since(*t) < DECLINED_KEPT);
