@@ -18,6 +18,7 @@ use boottorrent_swarm::{InfoHash, Mac, PeerId};
 
 pub(crate) use progress::{Meter, line};
 
+use crate::lease::{self, Whereabouts};
 use crate::linger::Company;
 
 /// The port that other nodes dial: BitTorrent's customary one.
@@ -40,6 +41,8 @@ const MAX_NODES: usize = 100;
 pub(crate) enum Error {
     Driver(driver::Error),
     Thread(std::io::Error),
+    /// Without a lease there is no network.
+    Nowhere,
     /// The thread ended: it said why.
     Ended(String),
 }
@@ -49,6 +52,7 @@ impl fmt::Display for Error {
         match self {
             Self::Driver(error) => error.fmt(f),
             Self::Thread(error) => write!(f, "cannot start the network thread: {error}"),
+            Self::Nowhere => f.write_str("this node has no address yet"),
             Self::Ended(why) => write!(f, "the network thread ended: {why}"),
         }
     }
@@ -66,8 +70,7 @@ impl From<driver::Error> for Error {
 pub(crate) struct Order {
     pub(crate) info_hash: InfoHash,
     pub(crate) mac: Mac,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) prefix: u8,
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) master: Ipv4Addr,
     pub(crate) tracker_port: u16,
     pub(crate) seed_port: u16,
@@ -120,7 +123,8 @@ impl Download {
     pub(crate) fn start(order: &Order, content: Arc<Content>, good: &[bool]) -> Result<Self, Error> {
         // A port in use is no reason to stop: we dial others, and they answer on our links.
         let listener = listen(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEER_PORT)).ok();
-        let own = listener.is_some().then_some(SocketAddrV4::new(order.address, PEER_PORT));
+        let at = order.whereabouts.now().ok_or(Error::Nowhere)?;
+        let own = listener.is_some().then_some(SocketAddrV4::new(at.address, PEER_PORT));
         let mut driver = Driver::new(Options {
             listeners: listener.into_iter().collect(),
             peer_id: PeerId::for_node(order.mac),
@@ -135,17 +139,18 @@ impl Download {
             peers: order.nodes.clone(),
             trackers: vec![SocketAddrV4::new(order.master, order.tracker_port)],
             own,
-            near_prefix: order.prefix,
+            near_prefix: at.prefix,
             max_peers: None,
         })?;
         // A master that is gone takes its tracker along: the others are on the same wire.
-        driver.find_locally(torrent, order.address);
+        driver.find_locally(torrent, at.address);
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
+        let mut seat = Seat { torrent, whereabouts: order.whereabouts.clone(), at };
         let thread = std::thread::Builder::new()
             .name("swarm".into())
             .spawn(move || {
-                let ended = serve(&mut driver, torrent, &shared).err().map(|error| error.to_string());
+                let ended = serve(&mut driver, &mut seat, &shared).err().map(|error| error.to_string());
                 lock(&shared).ended = Some(ended.unwrap_or_else(|| "it was asked to".into()));
             })
             .map_err(Error::Thread)?;
@@ -179,12 +184,31 @@ impl Download {
     }
 }
 
-fn serve(driver: &mut Driver, torrent: TorrentId, shared: &Mutex<State>) -> Result<(), driver::Error> {
+/// The torrent, and the address by which others know us.
+struct Seat {
+    torrent: TorrentId,
+    whereabouts: Whereabouts,
+    at: lease::Place,
+}
+
+impl Seat {
+    /// After a lease that has changed: links from the old address are dead, and the tracker has to know the new one.
+    fn follow(&mut self, driver: &mut Driver) {
+        if let Some(now) = self.whereabouts.now().filter(|now| *now != self.at) {
+            self.at = now;
+            driver.moved(self.torrent, now.address, now.prefix);
+        }
+    }
+}
+
+fn serve(driver: &mut Driver, seat: &mut Seat, shared: &Mutex<State>) -> Result<(), driver::Error> {
+    let torrent = seat.torrent;
     let mut publish_at = Duration::ZERO;
     let mut allowance = Allowance::default();
     let mut place = Place::default();
     loop {
         driver.turn(Some(PUBLISH))?;
+        seat.follow(driver);
         let wanted = lock(shared).place;
         if wanted != place {
             place = wanted;

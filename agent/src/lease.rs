@@ -6,6 +6,8 @@
 mod device;
 mod filter;
 mod reply;
+mod grant;
+mod whereabouts;
 
 use std::fmt;
 use std::io;
@@ -14,15 +16,15 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use boottorrent_swarm::next_boot::{self, NextBoot, VENDOR_CLASS};
-use boottorrent_swarm::{Mac, template};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::dhcpv4;
 use smoltcp::time::{Duration as SmolDuration, Instant as SmolInstant};
 use smoltcp::wire::{DhcpOption, DhcpPacket, EthernetAddress, IpCidr, Ipv4Cidr};
 
-use crate::kept::Kept;
-use crate::link::Card;
-use crate::report::Report;
+pub(crate) use grant::Lease;
+pub(crate) use whereabouts::{Place, Whereabouts};
+
+use crate::link::{self, Card};
 use crate::worker::Keeper;
 use crate::{clock, sys};
 use device::Device;
@@ -44,39 +46,77 @@ const WANTED: &[u8] = &[1, 3, 6, 12, 15, 51, 54, 58, 59, next_boot::OPTION];
 const CLASS: u8 = 60;
 const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: CLASS, data: VENDOR_CLASS.as_bytes() }];
 
-/// What a card got.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
-    pub(crate) card: Card,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) prefix: u8,
-    pub(crate) router: Option<Ipv4Addr>,
-    /// The server's own name of itself (option 54).
-    pub(crate) server: Ipv4Addr,
-    /// The next server (siaddr); None where it is 0.0.0.0.
-    pub(crate) next_server: Option<Ipv4Addr>,
-    pub(crate) host_name: Option<String>,
-    pub(crate) resolver: Resolver,
-}
-
 #[derive(Debug)]
 pub(crate) enum Error {
     Socket(String, io::Error),
-    Silent(String),
+    Silent(String, Silence),
     Configure(String, io::Error),
+}
+
+/// What came instead of a lease.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    NoCarrier,
+    /// Not one frame of anybody.
+    Nothing,
+    NoServer,
+    NotConfirmed {
+        server: Ipv4Addr,
+        address: Ipv4Addr,
+    },
+    /// A sentence: who, what and why.
+    Refused(String),
+    Unusable {
+        server: Ipv4Addr,
+        address: Ipv4Addr,
+    },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(card, error) => write!(f, "{card}: cannot listen for DHCP: {error}"),
-            Self::Silent(card) => write!(f, "{card}: no DHCP server answered"),
+            Self::Silent(card, silence) => write!(f, "{card}: {silence}"),
             Self::Configure(card, error) => write!(f, "{card}: the kernel refused the lease: {error}"),
         }
     }
 }
 
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCarrier => write!(f, "carrier was lost before a DHCP server answered"),
+            Self::Nothing => write!(
+                f,
+                "no DHCP server answered, nor did anything else arrive: the switch may block its port (spanning tree \
+                 does so for 30 s) or have it in another VLAN"
+            ),
+            Self::NoServer => write!(f, "no DHCP server answered"),
+            Self::NotConfirmed { server, address } => {
+                write!(f, "the DHCP server {server} offers {address} but does not confirm it")
+            }
+            Self::Refused(sentence) => f.write_str(sentence),
+            Self::Unusable { server, address } => write!(
+                f,
+                "the DHCP server {server} offers {address}, which no node can use; is this the network of a \
+                 management controller?"
+            ),
+        }
+    }
+}
+
 impl std::error::Error for Error {}
+
+/// What becomes of a lease that is kept.
+pub(crate) enum News<'a> {
+    /// The kernel has it already.
+    Changed(&'a Lease),
+    /// It is used on; why that is no more than a stopgap.
+    Lost(String),
+    /// A server has confirmed it.
+    Confirmed,
+    Trouble(Error),
+}
 
 /// The DHCP client of one card.
 pub(crate) struct Client {
@@ -85,6 +125,8 @@ pub(crate) struct Client {
     interface: Interface,
     sockets: SocketSet<'static>,
     dhcp: SocketHandle,
+    /// A server stands behind the address.
+    bound: bool,
 }
 
 impl Client {
@@ -103,7 +145,7 @@ impl Client {
         socket.set_parameter_request_list(WANTED);
         let mut sockets = SocketSet::new(Vec::new());
         let dhcp = sockets.add(socket);
-        Ok(Self { card: card.clone(), device, interface, sockets, dhcp })
+        Ok(Self { card: card.clone(), device, interface, sockets, dhcp, bound: false })
     }
 
     /// Asks until a lease is there and the kernel has it, or the deadline has come.
@@ -113,6 +155,7 @@ impl Client {
         mut waiting: impl FnMut(&str),
     ) -> Result<Lease, Error> {
         let begun = clock::now();
+        let received = link::received(&self.card);
         loop {
             let so_far = clock::now().saturating_sub(begun);
             self.set_patience((so_far / 2).clamp(RETRY_FIRST, RETRY_MOST));
@@ -122,7 +165,7 @@ impl Client {
             }
             let now = clock::now();
             if now >= deadline {
-                return Err(Error::Silent(self.card.name.clone()));
+                return Err(Error::Silent(self.card.name.clone(), self.silence(received)));
             }
             let limit_s = deadline.saturating_sub(begun).as_secs();
             waiting(&format!(
@@ -140,9 +183,25 @@ impl Client {
         reply::next_boot(&self.device.reply(lease.address)?)
     }
 
+    /// The nearest that came to a lease, for a person who looks for the reason.
+    fn silence(&mut self, received_before: Option<u64>) -> Silence {
+        let heard = self.device.take_heard();
+        match (heard.unusable, heard.refusal, heard.offer) {
+            _ if link::carrier(&self.card) == Some(false) => Silence::NoCarrier,
+            (Some((server, address)), ..) => Silence::Unusable { server, address },
+            (_, Some(sentence), _) => Silence::Refused(sentence),
+            (.., Some((server, address))) => Silence::NotConfirmed { server, address },
+            _ if received_before.is_some() && link::received(&self.card) == received_before => {
+                Silence::Nothing
+            }
+            _ => Silence::NoServer,
+        }
+    }
+
     /// Renews the lease until the keeper is dismissed. One that is kept from before is asked for anew.
-    pub(crate) fn keep(mut self, mut lease: Lease, report: &Report, keeper: &Keeper, kept: &Kept) {
+    pub(crate) fn keep(mut self, mut lease: Lease, keeper: &Keeper, tell: &mut dyn FnMut(News<'_>)) {
         self.set_patience(RETRY_MOST);
+        let mut confirmed = self.bound;
         while !keeper.is_dismissed() {
             let news = self.turn();
             if keeper.is_dismissed() {
@@ -151,22 +210,22 @@ impl Client {
             match news {
                 Some(Some(renewed)) if renewed != lease => match renewed.configure(Some(&lease)) {
                     Ok(()) => {
-                        report.note("lease", &format!("changed: {renewed}"));
-                        kept.keep_lease(&renewed);
-                        keeper.changed(renewed.clone());
+                        tell(News::Changed(&renewed));
                         lease = renewed;
                     }
-                    Err(error) => report.note("lease", &error.to_string()),
+                    Err(error) => tell(News::Trouble(error)),
                 },
+                Some(Some(_)) if !confirmed => tell(News::Confirmed),
                 // The master may be off for good while nodes still serve one another: the address stays until a server
                 // gives another one, and a person is told.
                 Some(None) => {
-                    let text =
-                        format!("ran out or was withdrawn; {} is used while asking again", lease.address);
-                    report.note("lease", &text);
+                    let why = self.device.take_heard().refusal;
+                    let why = why.unwrap_or_else(|| "it has run out, and no DHCP server answers".into());
+                    tell(News::Lost(format!("{why}; {} is used on while asking again", lease.address)));
                 }
-                _ => {}
+                Some(Some(_)) | None => {}
             }
+            confirmed = self.bound;
             self.wait(clock::now() + IDLE);
         }
     }
@@ -176,15 +235,22 @@ impl Client {
         self.interface.poll(smol_now(), &mut self.device, &mut self.sockets);
         match self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).poll()? {
             dhcpv4::Event::Deconfigured => {
+                self.bound = false;
                 self.interface.update_ip_addrs(|addresses| addresses.clear());
+                self.interface.routes_mut().remove_default_ipv4_route();
                 Some(None)
             }
             dhcpv4::Event::Configured(config) => {
                 let (cidr, router, server) = (config.address, config.router, config.server.identifier);
+                self.bound = true;
                 self.interface.update_ip_addrs(|addresses| {
                     addresses.clear();
                     let _ = addresses.push(IpCidr::Ipv4(cidr)); // one always fits
                 });
+                if let Some(router) = router {
+                    // A server behind a relay is asked by unicast, too (RFC 2131, 4.4.5). One route always fits.
+                    let _ = self.interface.routes_mut().add_default_ipv4_route(router);
+                }
                 Some(Some(self.lease(cidr, router, server)))
             }
         }
@@ -219,90 +285,6 @@ impl Client {
     }
 }
 
-impl Lease {
-    /// Gives the kernel the address, and the route if there is one.
-    pub(crate) fn configure(&self, before: Option<&Self>) -> Result<(), Error> {
-        let failed = |error| Error::Configure(self.card.name.clone(), error);
-        let control = sys::control_socket().map_err(failed)?;
-        let name = &self.card.name;
-        if before.is_none_or(|before| (before.address, before.prefix) != (self.address, self.prefix)) {
-            sys::set_address(&control, name, self.address, netmask(self.prefix)).map_err(failed)?;
-        }
-        if let Some(router) = self.router {
-            // A router outside the subnet is the network's mistake; the master is usually on the same wire, so go on.
-            let _ = sys::add_default_route(&control, name, router);
-        }
-        Ok(())
-    }
-
-    /// Takes the address away from the card; routes through it go with it.
-    pub(crate) fn give_up(&self) {
-        if let Ok(control) = sys::control_socket() {
-            // A card that is gone has no address either.
-            let _ = sys::set_address(&control, &self.card.name, Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
-        }
-    }
-}
-
-/// As a text for the next worker: a line each, empty where there is nothing.
-impl Lease {
-    pub(crate) fn emit(&self) -> String {
-        let optional = |address: Option<Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
-        format!(
-            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
-            self.card.mac,
-            self.address,
-            self.prefix,
-            self.server,
-            optional(self.router),
-            optional(self.next_server),
-            self.host_name.as_deref().unwrap_or_default(),
-            self.resolver.emit()
-        )
-    }
-
-    /// None: another card's, or no lease.
-    pub(crate) fn parse(text: &str, card: &Card) -> Option<Self> {
-        let optional = |line: &str| if line.is_empty() { Some(None) } else { Some(Some(line.parse().ok()?)) };
-        let mut lines = text.lines();
-        let mac: Mac = lines.next()?.parse().ok()?;
-        let lease = Self {
-            card: card.clone(),
-            address: lines.next()?.parse().ok()?,
-            prefix: lines.next()?.parse().ok().filter(|prefix| *prefix <= 32)?,
-            server: lines.next()?.parse().ok()?,
-            router: optional(lines.next()?)?,
-            next_server: optional(lines.next()?)?,
-            host_name: lines.next().filter(|name| template::is_plain(name)).map(str::to_owned),
-            resolver: Resolver::parse(lines),
-        };
-        (mac == card.mac).then_some(lease)
-    }
-}
-
-impl fmt::Display for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} on {} from {}", self.address, self.prefix, self.card.name, self.server)
-    }
-}
-
-fn netmask(prefix: u8) -> Ipv4Addr {
-    Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0))
-}
-
 fn smol_now() -> SmolInstant {
     SmolInstant::from_micros(i64::try_from(clock::now().as_micros()).unwrap_or(i64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn netmasks_of_all_prefixes() {
-        assert_eq!(netmask(24), Ipv4Addr::new(255, 255, 255, 0));
-        assert_eq!(netmask(32), Ipv4Addr::BROADCAST);
-        assert_eq!(netmask(0), Ipv4Addr::UNSPECIFIED);
-        assert_eq!(netmask(20), Ipv4Addr::new(255, 255, 240, 0));
-    }
 }

@@ -27,6 +27,14 @@ pub(crate) struct Card {
     pub(crate) mac: Mac,
 }
 
+/// What there is to ask for an address.
+pub(crate) struct Ready {
+    /// With carrier, in the order in which they are tried.
+    pub(crate) cards: Vec<Card>,
+    /// What kept others from being brought up.
+    pub(crate) dead: Vec<Error>,
+}
+
 #[derive(Debug)]
 pub(crate) enum Error {
     /// No card at all: its driver is missing, or so is the card.
@@ -78,35 +86,35 @@ pub(crate) fn wait_for_carrier(
     boot_card: Option<Mac>,
     deadline: Duration,
     mut waiting: impl FnMut(&str),
-) -> Result<Vec<Card>, Error> {
+) -> Result<Ready, Error> {
     let control = sys::control_socket().map_err(|e| Error::Up("all cards".into(), e))?;
     // Nothing of ours needs loopback; the kernel and the people who debug do.
     let _ = sys::interface_up(&control, "lo");
     let begun = clock::now();
-    let (mut known, mut trouble, mut ready_since) = (HashSet::new(), None, None);
+    let (mut known, mut trouble, mut ready_since) = (HashSet::new(), Vec::new(), None);
     loop {
         let now = clock::now();
         let cards = cards(boot_card);
         for card in cards.iter().filter(|card| known.insert(card.index)) {
-            // One dead card among several is found out by its missing carrier.
-            trouble =
-                sys::interface_up(&control, &card.name).map_err(|e| Error::Up(card.name.clone(), e)).err();
+            if let Err(error) = sys::interface_up(&control, &card.name) {
+                trouble.push(Error::Up(card.name.clone(), error));
+            }
         }
         let ready: Vec<Card> = cards.iter().filter(|card| carrier(card) == Some(true)).cloned().collect();
         if let Some(first) = ready.first() {
             let waited = now.saturating_sub(*ready_since.get_or_insert(now));
             let is_best = boot_card.map_or(Some(first) == cards.first(), |mac| first.mac == mac);
             if is_best || waited >= PREFER_BOOT_CARD || now >= deadline {
-                return Ok(ready);
+                return Ok(Ready { cards: ready, dead: trouble });
             }
         } else {
             ready_since = None;
         }
         let names: Vec<String> = cards.into_iter().map(|card| card.name).collect();
         if now >= deadline {
-            return Err(match (names.len(), trouble) {
-                (0, _) => Error::NoCard,
-                (1, Some(trouble)) => trouble,
+            return Err(match trouble.pop() {
+                _ if names.is_empty() => Error::NoCard,
+                Some(last) if trouble.len() + 1 >= names.len() => last,
                 _ => Error::NoCarrier(names),
             });
         }
@@ -120,6 +128,24 @@ pub(crate) fn wait_for_carrier(
     }
 }
 
+/// Why the card that the firmware booted from is none of those with carrier, as a sentence; None: it is one.
+pub(crate) fn absence(boot_card: Option<Mac>, ready: &[Card]) -> Option<String> {
+    let mac = boot_card.filter(|mac| ready.iter().all(|card| card.mac != *mac))?;
+    let instead: Vec<&str> = ready.iter().map(|card| card.name.as_str()).collect();
+    let instead = instead.join(", ");
+    Some(match cards(boot_card).into_iter().find(|card| card.mac == mac) {
+        Some(card) => {
+            format!(
+                "{} ({mac}), from which the firmware booted, has no carrier; {instead} instead",
+                card.name
+            )
+        }
+        None => {
+            format!("the card {mac}, from which the firmware booted, has no driver here; {instead} instead")
+        }
+    })
+}
+
 /// Whether the cable is live; None: the card is gone.
 pub(crate) fn carrier(card: &Card) -> Option<bool> {
     let folder = format!("/sys/class/net/{}", card.name);
@@ -127,4 +153,10 @@ pub(crate) fn carrier(card: &Card) -> Option<bool> {
     // EINVAL while the interface is down counts as none.
     let live = fs::read_to_string(format!("{folder}/carrier")).is_ok_and(|text| text.trim() == "1");
     (index.trim() == card.index.to_string()).then_some(live)
+}
+
+/// Frames that the card has received since it is there, broken ones aside; None: its driver does not count.
+pub(crate) fn received(card: &Card) -> Option<u64> {
+    let file = format!("/sys/class/net/{}/statistics/rx_packets", card.name);
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }

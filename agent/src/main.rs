@@ -18,6 +18,7 @@ mod link;
 mod lease;
 mod tftp;
 mod trust;
+mod courier;
 mod directory;
 mod kept;
 mod choice;

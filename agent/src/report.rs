@@ -3,9 +3,10 @@
 //! Decides the form of a line. Never waits and never fails a stage: the master may be deaf, the boot goes on.
 
 mod screen;
+mod voice;
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +21,8 @@ use crate::mounts;
 use crate::screen::Model;
 
 pub(crate) use screen::{Facts, THREAD as SCREEN_THREAD, fault as screen_fault};
+use voice::Voice;
 
-/// The master's syslog port (RFC 5426).
-const SYSLOG_PORT: u16 = 514;
-/// Records kept for a master that is not known yet: a node without a lease that tries for an hour makes some hundred.
-const MAX_QUEUED: usize = 64;
 /// The last words before the kernel is replaced are sent this often: there is no later chance.
 const LAST_COPIES: usize = 3;
 /// Between those: a card's queue is emptied, and one burst on the wire does not take all of them.
@@ -53,8 +51,7 @@ struct Inner {
     mac: Mac,
     boot: u32,
     last_sequence: u32,
-    socket: Option<UdpSocket>,
-    queue: VecDeque<String>,
+    voice: Voice,
 }
 
 impl Report {
@@ -69,8 +66,7 @@ impl Report {
             mac: Mac::default(),
             boot: boot_number(),
             last_sequence: 0,
-            socket: None,
-            queue: VecDeque::new(),
+            voice: Voice::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)), typed: Arc::default() }
     }
@@ -110,6 +106,33 @@ impl Report {
         self.lock().consoles.clean_up();
     }
 
+    /// What is said from now on may not reach the master.
+    pub(crate) fn doubt(&self) {
+        self.lock().voice.doubt();
+    }
+
+    /// The master has answered: what it may have missed is said to it again.
+    pub(crate) fn heard(&self) {
+        let mut inner = self.lock();
+        let (node, mac) = (inner.node.clone(), inner.mac);
+        inner.voice.heard(|message| introduced(message, &node, mac));
+    }
+
+    /// This node has another address: the master is spoken to from there.
+    pub(crate) fn moved(&self, address: Ipv4Addr) {
+        let mut inner = self.lock();
+        inner.model.node.address = address.to_string();
+        inner.voice.doubt();
+        if let Some(master) = inner.voice.master() {
+            inner.connect(master);
+        }
+    }
+
+    /// Whom this node speaks to.
+    pub(crate) fn master(&self) -> Option<Ipv4Addr> {
+        self.lock().voice.master()
+    }
+
     pub(crate) fn begin(&self, stage: &str, text: &str) {
         self.lock().record(stage, Event::Begin, clock::now(), Params::new(), text);
     }
@@ -130,9 +153,9 @@ impl Report {
     /// How far a stage is, for the master alone: the consoles have a line of their own.
     pub(crate) fn figures(&self, stage: &str, params: Params) {
         let mut inner = self.lock();
-        if inner.socket.is_some() {
+        if inner.voice.master().is_some() {
             let message = inner.message(stage, Event::Progress, clock::now(), params, "");
-            inner.send(&message);
+            inner.voice.send(&message);
         }
     }
 
@@ -143,7 +166,7 @@ impl Report {
         let line = inner.record(stage, Event::End, took, params, text);
         for _ in 1..LAST_COPIES {
             clock::pause(LAST_PAUSE);
-            inner.send(&line);
+            inner.voice.send(&line);
         }
         clock::pause(LAST_PAUSE);
     }
@@ -180,16 +203,11 @@ impl Inner {
             self.consoles.start_pages(); // where a hand-over was refused: they go on
         }
         self.refresh();
+        if event == Event::Fail {
+            self.voice.doubt(); // what has failed may be the way to the master
+        }
         let message = self.message(stage, event, elapsed, params, text);
-        if self.socket.is_some() {
-            self.send(&message);
-            return message;
-        }
-        // Nobody is told who we are before the first card is known: the name is filled in when the queue goes out.
-        if self.queue.len() == MAX_QUEUED {
-            self.queue.pop_front();
-        }
-        self.queue.push_back(message.clone());
+        self.voice.say(message.clone());
         message
     }
 
@@ -218,35 +236,16 @@ impl Inner {
     }
 
     fn connect(&mut self, master: Ipv4Addr) {
-        let to = SocketAddrV4::new(master, SYSLOG_PORT);
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            socket.connect(to)?;
-            Ok(socket)
-        });
-        if let Ok(socket) = socket {
-            self.socket = Some(socket);
-            for message in std::mem::take(&mut self.queue) {
-                self.send(&self.renamed(&message));
-            }
-        }
+        let (node, mac) = (self.node.clone(), self.mac);
+        self.voice.connect(master, |message| introduced(message, &node, mac));
     }
+}
 
-    /// A queued message under the name and MAC that are known by now.
-    fn renamed(&self, message: &str) -> String {
-        match Record::parse(message.as_bytes()) {
-            Ok(record) => Record { node: self.node.clone(), mac: self.mac, ..record }.emit(),
-            Err(_) => message.to_owned(),
-        }
-    }
-
-    fn send(&self, message: &str) {
-        if let Some(socket) = &self.socket {
-            // Best effort by design: "connection refused" tells of the previous datagram, so one more try is due.
-            if socket.send(message.as_bytes()).is_err() {
-                let _ = socket.send(message.as_bytes());
-            }
-        }
+/// A message under the name and MAC that are known by now: it may have been made before there were any.
+fn introduced(message: &str, node: &str, mac: Mac) -> String {
+    match Record::parse(message.as_bytes()) {
+        Ok(record) => Record { node: node.to_owned(), mac, ..record }.emit(),
+        Err(_) => message.to_owned(),
     }
 }
 

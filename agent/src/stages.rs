@@ -271,7 +271,7 @@ fn after_failure(
         return go_on(boot, at, next);
     }
     let next = next_stage(at, stage.on_failure, count);
-    let wait = back_off(count);
+    let wait = pause(stage, took, count);
     let name = TABLE.get(next).map_or(stage.name, |stage| stage.name);
     let then = if stage.on_failure == Answer::GoOn {
         "going on without".to_owned()
@@ -300,6 +300,13 @@ fn next_stage(at: usize, answer: Answer, count: u32) -> usize {
             }
         }
     }
+}
+
+/// Before a failed stage is tried again. Who has only watched a cable until its deadline watches on: it asks nobody, and
+/// the cable may be plugged in at any moment.
+fn pause(stage: &Stage, took: Duration, count: u32) -> Duration {
+    let has_waited = stage.deadline.is_some_and(|deadline| took >= deadline);
+    if stage.on_failure == Answer::Again && has_waited { BACK_OFF_FIRST } else { back_off(count) }
 }
 
 /// 1, 2, 4, 8, 16, 30, 30, ... seconds.
@@ -355,6 +362,15 @@ mod tests {
         let waits: Vec<u64> = (1..=8).map(|count| back_off(count).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert_eq!(back_off(u32::MAX), BACK_OFF_MOST);
+    }
+
+    #[test]
+    fn who_has_waited_for_a_cable_does_not_rest_long() {
+        let stage = |name: &str| TABLE.iter().find(|stage| stage.name == name).unwrap();
+        let whole = Duration::from_secs(20);
+        assert_eq!(pause(stage("link"), whole, 9), BACK_OFF_FIRST);
+        assert_eq!(pause(stage("link"), Duration::ZERO, 9), BACK_OFF_MOST, "it can't even look");
+        assert_eq!(pause(stage("lease"), whole, 9), BACK_OFF_MOST, "a room must not keep asking at once");
     }
 
     #[test]

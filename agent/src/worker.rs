@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use boottorrent_swarm::Mac;
 use boottorrent_swarm::catalog::{Catalog, Image};
 use boottorrent_swarm::next_boot::NextBoot;
 use boottorrent_swarm::nodefile::NodeFile;
@@ -16,9 +17,10 @@ use boottorrent_swarm::template::Values;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::cmdline::Cmdline;
+use crate::courier::Courier;
 use crate::download::Download;
 use crate::image::{Laid, Plan, Shelf};
-use crate::lease::Lease;
+use crate::lease::{Lease, Whereabouts};
 use crate::link::Card;
 use crate::report::{self, Report};
 use crate::stages::{self, Failure};
@@ -35,10 +37,12 @@ pub(crate) struct Boot {
     pub(crate) cmdline: Cmdline,
     /// With carrier, in the order in which they are tried.
     pub(crate) cards: Vec<Card>,
-    /// Which card is asked next: it counts up with each one that led nowhere.
-    pub(crate) lease_turn: usize,
+    /// Those that led to no master since the last one that did.
+    pub(crate) led_nowhere: Vec<Mac>,
     pub(crate) lease: Option<Lease>,
     pub(crate) keeper: Keeper,
+    pub(crate) whereabouts: Whereabouts,
+    pub(crate) courier: Courier,
     pub(crate) master: Option<Ipv4Addr>,
     pub(crate) catalog: Option<Catalog>,
     pub(crate) node: Option<NodeFile>,
@@ -136,9 +140,11 @@ pub(crate) fn main() -> ExitCode {
         report,
         cmdline,
         cards: Vec::new(),
-        lease_turn: 0,
+        led_nowhere: Vec::new(),
         lease: None,
         keeper: Keeper::default(),
+        whereabouts: Whereabouts::default(),
+        courier: Courier::default(),
         master: None,
         catalog: None,
         node: None,

@@ -15,6 +15,7 @@ mod outputs;
 mod chores;
 mod trackers;
 mod local;
+mod roam;
 
 pub use accept::listen;
 pub use limits::{BACKLOG, MAX_LINKS};

@@ -4,27 +4,61 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::{DhcpPacket, EthernetAddress, Ipv4Address};
 
-use super::reply::dhcp_message;
+use super::reply::{Word, dhcp_message, word};
 
 /// An Ethernet frame without a tag: DHCP fits (RFC 2131, 2: 576 bytes, or what option 57 says).
 const MAX_FRAME: usize = 1514;
+/// Useless offers that are read in a row before the clock is looked at again.
+const MAX_PASSED_OVER: usize = 64;
 
 pub(super) struct Device {
     socket: File,
     mac: EthernetAddress,
     /// The last DHCP message for us that came in: smoltcp keeps only part of what the lease says.
     last_reply: Vec<u8>,
+    heard: Heard,
+}
+
+/// What servers have said that led to no lease, the last of each kind.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Server and address.
+    pub(super) offer: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The same, of an offer that was passed over.
+    pub(super) unusable: Option<(Ipv4Addr, Ipv4Addr)>,
+    pub(super) refusal: Option<String>,
 }
 
 impl Device {
     pub(super) fn new(socket: OwnedFd, mac: EthernetAddress) -> Self {
-        Self { socket: File::from(socket), mac, last_reply: Vec::new() }
+        Self { socket: File::from(socket), mac, last_reply: Vec::new(), heard: Heard::default() }
+    }
+
+    /// What was heard since the last call.
+    pub(super) fn take_heard(&mut self) -> Heard {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Notes what a server says to us; false: it must not get further.
+    fn listen(&mut self, message: &[u8]) -> bool {
+        match word(message) {
+            Some(Word::Offer { server, address, usable: false }) => {
+                self.heard.unusable = Some((server, address));
+                return false;
+            }
+            Some(Word::Offer { server, address, usable: true }) => self.heard.offer = Some((server, address)),
+            Some(Word::Refusal(sentence)) => self.heard.refusal = Some(sentence),
+            None => {}
+        }
+        self.last_reply = message.to_vec();
+        true
     }
 
     /// The last DHCP message that gave us this address.
@@ -46,12 +80,15 @@ impl phy::Device for Device {
 
     fn receive(&mut self, _now: Instant) -> Option<(Received, Sending<'_>)> {
         let mut frame = vec![0; MAX_FRAME];
-        let length = self.socket.read(&mut frame).ok().filter(|length| *length > 0)?;
-        frame.truncate(length);
-        if let Some(message) = dhcp_message(&frame, self.mac) {
-            self.last_reply = message.to_vec();
+        for _ in 0..MAX_PASSED_OVER {
+            let length = self.socket.read(&mut frame).ok().filter(|length| *length > 0)?;
+            let bytes = frame.get(..length)?;
+            if dhcp_message(bytes, self.mac).is_none_or(|message| self.listen(message)) {
+                frame.truncate(length);
+                return Some((Received(frame), Sending(&self.socket)));
+            }
         }
-        Some((Received(frame), Sending(&self.socket)))
+        None
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Sending<'_>> {

@@ -15,16 +15,65 @@ const DOMAIN: u8 = 15;
 const MAX_SERVERS: usize = 3;
 /// Bytes of a name (RFC 1035, 2.3.4).
 const MAX_NAME: usize = 255;
+const MESSAGE_TYPE: u8 = 53;
+const SERVER: u8 = 54;
+const MESSAGE: u8 = 56;
+const OFFER: &[u8] = &[2];
+const NAK: &[u8] = &[6];
 const CLIENT_PORT: u16 = 68;
+/// Characters of a server's own words that are shown: a sentence.
+const MAX_WORDS: usize = 100;
 
-/// The DHCP message of a frame, if it gives `mac` an address. In a storm of nodes the answers to others, which are
-/// broadcast, come right behind ours.
+/// What a server says that is no lease yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Offer {
+        server: Ipv4Addr,
+        address: Ipv4Addr,
+        usable: bool,
+    },
+    /// A sentence.
+    Refusal(String),
+}
+
+/// What a DHCP message for us says; a refusal in the server's own words (option 56), as far as they are harmless.
+pub(super) fn word(message: &[u8]) -> Option<Word> {
+    let packet = DhcpPacket::new_checked(message).ok()?;
+    let option = |wanted| packet.options().find(|option| option.kind == wanted).map(|option| option.data);
+    let server = option(SERVER).and_then(|data| <[u8; 4]>::try_from(data).ok()).map(Ipv4Addr::from)?;
+    match option(MESSAGE_TYPE)? {
+        OFFER => {
+            let address = packet.your_ip();
+            Some(Word::Offer { server, address, usable: is_usable(address) })
+        }
+        NAK => {
+            let is_text = |byte: &&u8| byte.is_ascii_graphic() || **byte == b' ';
+            let words = option(MESSAGE).unwrap_or_default().iter().filter(is_text).take(MAX_WORDS);
+            let words: String = words.map(|byte| char::from(*byte)).collect();
+            let why = if words.is_empty() { words } else { format!(": {words}") };
+            Some(Word::Refusal(format!("the DHCP server {server} has taken the address back{why}")))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a node can have it: link-local ones (RFC 3927) come from management controllers and lead nowhere.
+fn is_usable(address: Ipv4Addr) -> bool {
+    !address.is_unspecified()
+        && !address.is_loopback()
+        && !address.is_link_local()
+        && !address.is_multicast()
+        && !address.is_broadcast()
+}
+
+/// The DHCP message of a frame, if it is for `mac`. In a storm of nodes the answers to others, which are broadcast, come
+/// right behind ours.
 pub(super) fn dhcp_message(frame: &[u8], mac: EthernetAddress) -> Option<&[u8]> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
     let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
     let udp = UdpPacket::new_checked(ip.payload()).ok()?;
     let packet = DhcpPacket::new_checked(udp.payload()).ok()?;
-    let ours = packet.client_hardware_address() == mac && !packet.your_ip().is_unspecified();
+    let ours = packet.client_hardware_address() == mac;
     (udp.dst_port() == CLIENT_PORT && ours).then(|| udp.payload())
 }
 
@@ -114,7 +163,6 @@ mod tests {
         let message = dhcp_message(&frame(OURS, [10, 0, 0, 9]), OURS).map(<[u8]>::len);
         assert_eq!(message, Some(241));
         assert_eq!(dhcp_message(&frame(EthernetAddress([2, 0, 0, 0, 0, 2]), [10, 0, 0, 8]), OURS), None);
-        assert_eq!(dhcp_message(&frame(OURS, [0; 4]), OURS), None, "a refusal gives no address");
         for cut in 0..282 {
             assert_eq!(dhcp_message(&frame(OURS, [10, 0, 0, 9])[..cut], OURS), None, "cut to {cut}");
         }
@@ -126,6 +174,31 @@ mod tests {
         bytes[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
         bytes.extend_from_slice(options);
         bytes
+    }
+
+    #[test]
+    fn offers_and_refusals_are_told_apart() {
+        let of = |kind: u8, address: [u8; 4], words: &[u8]| {
+            let mut options = vec![53, 1, kind, 54, 4, 10, 0, 0, 1];
+            options.extend_from_slice(words);
+            options.push(255);
+            let mut bytes = reply(&options);
+            bytes[16..20].copy_from_slice(&address);
+            word(&bytes)
+        };
+        let server = Ipv4Addr::new(10, 0, 0, 1);
+        for (address, usable) in
+            [([10, 0, 0, 9], true), ([169, 254, 3, 1], false), ([127, 0, 0, 1], false), ([0; 4], false)]
+        {
+            let offer = Word::Offer { server, address: address.into(), usable };
+            assert_eq!(of(2, address, &[]), Some(offer));
+        }
+        assert_eq!(of(5, [10, 0, 0, 9], &[]), None, "a lease is smoltcp's business");
+        let refusal = |text: &str| {
+            Some(Word::Refusal(format!("the DHCP server 10.0.0.1 has taken the address back{text}")))
+        };
+        assert_eq!(of(6, [0; 4], &[]), refusal(""));
+        assert_eq!(of(6, [0; 4], b"\x38\x06no \x1b[2"), refusal(": no [2"));
     }
 
     fn name_of(name: &[u8]) -> Option<String> {

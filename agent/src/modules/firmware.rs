@@ -54,12 +54,17 @@ impl AsFd for Kmsg {
     }
 }
 
-/// `6,339,5140900,-;r8169 0000:02:00.0: Direct firmware load for rtl_nic/rtl8168g-2.fw failed with error -2`
+/// `6,339,5140900,-;r8169 0000:02:00.0: Direct firmware load for rtl_nic/rtl8168g-2.fw failed with error -2`, and as
+/// Debian's kernel has it: `r8169 0000:02:00.0: firmware: failed to load rtl_nic/rtl8168g-2.fw (-2)`.
 fn sentence(record: &str) -> Option<String> {
+    const WORDS: [(&str, &str); 2] =
+        [(": Direct firmware load for ", " failed with error"), (": firmware: failed to load ", " (")];
     let (_, message) = record.split_once(';')?;
     let message = message.lines().next()?;
-    let (device, rest) = message.split_once(": Direct firmware load for ")?;
-    let (file, _) = rest.split_once(" failed with error")?;
+    let (device, file) = WORDS.iter().find_map(|(before, behind)| {
+        let (device, rest) = message.split_once(before)?;
+        Some((device, rest.split_once(behind)?.0))
+    })?;
     Some(format!(
         "{device} asks for the firmware {file}, which the bootstrap image does not have; it may work without"
     ))
@@ -71,20 +76,30 @@ mod tests {
 
     #[test]
     fn names_device_and_file() {
-        let record = "4,339,5140900,-;r8169 0000:02:00.0: Direct firmware load for rtl_nic/rtl8168g-2.fw failed with error -2\n \
-                      SUBSYSTEM=pci\n DEVICE=+pci:0000:02:00.0\n";
-        assert_eq!(
-            sentence(record).unwrap(),
-            "r8169 0000:02:00.0 asks for the firmware rtl_nic/rtl8168g-2.fw, which the bootstrap image does not have; \
-             it may work without"
-        );
+        for told in [
+            "Direct firmware load for rtl_nic/rtl8168g-2.fw failed with error -2",
+            "firmware: failed to load rtl_nic/rtl8168g-2.fw (-2)",
+        ] {
+            let record = format!(
+                "4,339,5140900,-;r8169 0000:02:00.0: {told}\n SUBSYSTEM=pci\n DEVICE=+pci:0000:02:00.0\n"
+            );
+            assert_eq!(
+                sentence(&record).unwrap(),
+                "r8169 0000:02:00.0 asks for the firmware rtl_nic/rtl8168g-2.fw, which the bootstrap image does not \
+                 have; it may work without"
+            );
+        }
     }
 
     #[test]
     fn other_lines_are_none() {
-        for record in
-            ["", "6,1,2,-;Linux version 6.1.0", "no header", "6,1,2,-;x: Direct firmware load for y"]
-        {
+        for record in [
+            "",
+            "6,1,2,-;Linux version 6.1.0",
+            "no header",
+            "6,1,2,-;x: Direct firmware load for y",
+            "6,1,2,-;x: firmware: y",
+        ] {
             assert_eq!(sentence(record), None);
         }
     }

@@ -3,6 +3,7 @@
 //! Decides what one stage hands to the next. Never decides what follows a failure: the table does.
 
 mod arrival;
+mod cable;
 mod download;
 mod program;
 
@@ -15,6 +16,7 @@ use crate::worker::Boot;
 use crate::{choice, clock, handover, linger, load, sys};
 
 pub(super) use arrival::{catalog, lease, link, modules};
+use cable::Cable;
 pub(super) use download::download;
 use download::{LOOK_AROUND, figures, with_bytes};
 pub(super) use program::{layout, run};
@@ -67,12 +69,14 @@ pub(super) fn load(boot: &mut Boot, _deadline: Duration) -> Outcome {
 
 pub(super) fn linger(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
+    let mut cable = Cable::of(boot.current_lease()?.card);
     let Some(download) = &boot.download else { return Ok(Done::new("nothing to serve")) };
     let mut watch = linger::Watch::new(image.linger, clock::now(), boot.alone_from);
     let mut tell_at = clock::now();
     loop {
         let state = download.state()?;
         let now = clock::now();
+        cable.look(&boot.report, &boot.courier, "linger")?;
         if let Some(why) = watch.over(now, state.company, state.bytes_sent) {
             return Ok(with_bytes(Done::new(why), &state));
         }

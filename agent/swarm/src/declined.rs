@@ -18,6 +18,12 @@ impl Declined {
         self.since.get(&piece).is_some_and(|t| now.since(*t) < DECLINED_KEPT)
     }
 
+    /// When the first of them is forgotten.
+    pub(crate) fn until(&self, now: Time) -> Option<Time> {
+        let current = self.aging.iter().filter(|(piece, t)| self.since.get(piece) == Some(t));
+        current.map(|(_, t)| *t + DECLINED_KEPT).find(|at| *at > now)
+    }
+
     pub(crate) fn add(&mut self, now: Time, piece: Piece) {
         while let Some((old, t)) = self.aging.front().copied().filter(|(_, t)| now.since(*t) >= DECLINED_KEPT)
         {
@@ -53,6 +59,7 @@ mod tests {
         declined.add(half, piece(1));
         let end = Time(0) + DECLINED_KEPT;
         assert!(declined.has(half, piece(2)) && !declined.has(end, piece(2)), "not asked for again");
+        assert_eq!((declined.until(half), declined.until(end)), (Some(end), Some(half + DECLINED_KEPT)));
         declined.add(end, piece(3));
         assert!(declined.has(end, piece(1)), "its older entry was dropped, not itself");
         assert_eq!((declined.since.len(), declined.aging.len()), (2, 2));

@@ -27,6 +27,7 @@ use crate::upload::Uploads;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use chores::Tracker;
+use core::net::SocketAddrV4;
 
 /// One torrent on one peer.
 #[derive(Debug)]
@@ -132,6 +133,19 @@ impl Swarm {
     /// Looks for peers on the local network, too, from now on and while no tracker answers.
     pub fn find_locally(&mut self) {
         self.local_at.get_or_insert(self.now);
+    }
+
+    /// We are reached at another address from now on: the tracker hears of it at once. Who is linked to the old one has to
+    /// be told apart, by [`Input::Closed`].
+    pub fn moved(&mut self, own: Option<SocketAddrV4>, near_prefix: u8) {
+        self.config.own = own;
+        self.config.near_prefix = near_prefix;
+        if let Some(own) = own {
+            self.book.leave(own);
+        }
+        if !self.stopped {
+            self.announce(Event::Started);
+        }
     }
 
     /// The next thing to do; ask until `None` after each round of inputs.

@@ -217,7 +217,11 @@ impl Uploads {
             let again = peers.values().filter_map(|p| Some(p.mute?.1 + OFFER_AGAIN));
             let patience = self.held.values().map(|t| *t + RING_PATIENCE);
             let later = again.chain(patience).filter(|t| *t > now);
-            return Turn::Wait(self.active.iter().filter_map(due).chain(later).chain(full).min());
+            let wake = self.active.iter().filter_map(due).chain(later).chain(full).min();
+            // Whoever has lost its link in the middle lacks what it was sent there, and does not ask for it.
+            let interested = peers.values().filter(|p| p.interested);
+            let again = || interested.filter_map(|p| p.declined.until(now)).min();
+            return Turn::Wait(wake.or_else(again));
         };
         if enough {
             self.extra_at = now + EXTRA_PAUSE;

@@ -27,7 +27,7 @@ const BATCH: usize = 512;
 const BATCHES: usize = 16;
 /// The state file is written at most this often.
 const STATE_PAUSE: Duration = Duration::from_secs(1);
-/// How often the wall clock is compared with the one that runs evenly, and what difference counts.
+/// How often the wall clock is compared with the one that runs evenly while nothing arrives, and what difference counts.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
@@ -114,6 +114,7 @@ pub fn serve(service: &Service) -> Result<(), DhcpError> {
         if wake.reload {
             daemon.reload(wake.now);
         }
+        daemon.check_clock(wake.now)?;
         daemon.answer_all(wake.now)?;
         daemon.chores(wake.now)?;
     }
@@ -248,10 +249,6 @@ impl<'s> Daemon<'s> {
         if self.changed && self.state_at <= now {
             self.write_state(now);
         }
-        if self.clock_check_at <= now {
-            self.clock_check_at = now + CLOCK_CHECK;
-            self.check_clock(now)?;
-        }
         if let Some(journal) = &mut self.journal
             && journal.has_grown(0)
         {
@@ -263,8 +260,10 @@ impl<'s> Daemon<'s> {
         Ok(())
     }
 
-    /// A machine that boots without a clock gets its time later: what is on disk must be in the new time then.
+    /// A machine that boots without a clock gets its time later, perhaps years: what is on disk must be in the new time
+    /// before the next lease is.
     fn check_clock(&mut self, now: Time) -> Result<(), DhcpError> {
+        self.clock_check_at = now + CLOCK_CHECK;
         let from = self.unix(now);
         let epoch_us = epoch_us(self.service);
         if epoch_us.abs_diff(self.epoch_us) > u64::try_from(CLOCK_TOLERANCE.as_micros()).unwrap_or(u64::MAX) {

@@ -87,6 +87,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// Below the window: numbers are milliseconds of the node's time, so that is soon.
+    fn is_far_behind(self, sequence: u32) -> bool {
+        self.window != 0 && self.highest.saturating_sub(sequence) >= u64::BITS
+    }
+
     /// True the first time.
     fn first(&mut self, sequence: u32) -> bool {
         if self.window == 0 || sequence > self.highest {
@@ -263,7 +268,9 @@ impl Node {
             *self = Self { boots: self.boots.saturating_add(1), previous_boot, ..Self::new(record.boot) };
             novelty = Novelty::NewBoot;
         }
-        if !self.seen.first(record.sequence) {
+        let is_belated = self.seen.is_far_behind(record.sequence);
+        let is_new = self.seen.first(record.sequence) || is_belated && self.lacks(record);
+        if !is_new {
             return Novelty::Repeat;
         }
         if record.event == Event::Progress {
@@ -273,10 +280,17 @@ impl Node {
             self.progress.get_or_insert_default().note(unix_time, record);
             return Novelty::Progress;
         }
-        self.learn(record);
         self.step(unix_time, record);
-        self.follow(record);
+        if !is_belated {
+            self.learn(record);
+            self.follow(record);
+        }
         novelty
+    }
+
+    /// What a node could not say while the master was out of its reach it says again later; the list knows what came.
+    fn lacks(&self, record: &Record) -> bool {
+        record.event != Event::Progress && self.steps.iter().all(|step| step.sequence != record.sequence)
     }
 
     /// What a stage's begin and end mean for its numbers.

@@ -255,6 +255,29 @@ fn a_source_that_changes_is_withdrawn_by_name() {
     assert!(withdrawn.unwrap().contains("seed: its size changed"));
 }
 
+#[test]
+fn a_node_whose_address_has_changed_links_anew_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(2_000_000, 1 << 16);
+    let (seed, stop, thread) =
+        bounded_seeder(&image, &dir.path().join("seed"), &image.bytes, Some(2_000_000));
+    let (mut node, at) = driver();
+    let content = empty(&image, &dir.path().join("node"));
+    let id = node.add(Torrent { masters: vec![seed], ..torrent(content, Have::None) }).unwrap();
+    while node.progress(id).unwrap().pieces_done < 5 {
+        node.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+    node.moved(id, *at.ip(), 24);
+    assert!(node.links.values().all(|link| link.stage == link::Stage::Dialling), "the old links are gone");
+    complete(&mut node, id, || true);
+    assert_eq!(std::fs::read(dir.path().join("node")).unwrap(), image.bytes);
+    let peers = node.peers(id);
+    let from_seed: u64 = peers.iter().map(|peer| peer.bytes_in).sum();
+    assert_eq!((peers.len(), from_seed >= 2_000_000), (2, true), "one of them has departed: {peers:?}");
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+}
+
 /// A peer by hand: handshake sent.
 fn greet(at: SocketAddrV4) -> TcpStream {
     let mut socket = TcpStream::connect(at).unwrap();

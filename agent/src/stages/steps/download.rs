@@ -10,12 +10,12 @@ use boottorrent_net::verify::{Content, Verifier};
 use boottorrent_swarm::catalog::{Catalog, Image};
 use boottorrent_swarm::record::{PROGRESS, Params};
 
+use super::cable::Cable;
 use super::{Done, Failure, LOOK, Outcome};
 use crate::directory::Directory;
 use crate::download::{Download, Meter, Order, State, line};
 use crate::image::{Plan, Shared};
 use crate::kept::Kept;
-use crate::link::{self, Card};
 use crate::memory::own_peak_kib;
 use crate::worker::Boot;
 use crate::{clock, mounts};
@@ -35,11 +35,11 @@ pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outco
     if boot.download.is_none() {
         start_download(boot, &image)?;
     }
-    let card = boot.current_lease()?.card;
+    let mut cable = Cable::of(boot.current_lease()?.card);
     let download = boot.download.as_ref().ok_or_else(|| Failure::new("the download did not start"))?;
     let mut meter = Meter::default();
     let (mut pieces, mut moved_at) = (0, clock::now());
-    let (mut live, mut look_at, mut nodes) = (true, clock::now(), Vec::new());
+    let (mut look_at, mut nodes) = (clock::now(), Vec::new());
     let kept = Kept::of_this_boot();
     let state = loop {
         let state = match download.state() {
@@ -67,7 +67,7 @@ pub(in crate::stages) fn download(boot: &mut Boot, _deadline: Duration) -> Outco
         if now >= look_at {
             look_at = now + LOOK_AROUND;
             boot.report.figures("download", figures(&state));
-            live = look(boot, &card, live)?;
+            cable.look(&boot.report, &boot.courier, "download")?;
             if state.nodes != nodes {
                 nodes.clone_from(&state.nodes);
                 kept.keep_nodes(&nodes);
@@ -105,8 +105,7 @@ fn start_download(boot: &mut Boot, image: &Image) -> Result<(), Failure> {
     let order = Order {
         info_hash: image.info_hash,
         mac: lease.card.mac,
-        address: lease.address,
-        prefix: lease.prefix,
+        whereabouts: boot.whereabouts.clone(),
         master,
         tracker_port: catalog.tracker_port,
         seed_port: catalog.seed_port,
@@ -129,22 +128,6 @@ fn check_again(boot: &Boot, content: &Arc<Content>) -> Result<Vec<bool>, Failure
     let kept = good.iter().filter(|good| **good).count();
     report.note("download", &format!("{kept} of {pieces} pieces were here already"));
     Ok(good)
-}
-
-/// Tells of a cable that is pulled or plugged in; a card that is gone is a failure.
-fn look(boot: &Boot, card: &Card, was_live: bool) -> Result<bool, Failure> {
-    let live = link::carrier(card);
-    let name = &card.name;
-    match (was_live, live) {
-        (_, None) => return Err(Failure::new(format!("the network card {name} is gone"))),
-        (true, Some(false)) => {
-            boot.report
-                .note("download", &format!("no carrier on {name}: is the cable plugged in? Waiting for it"));
-        }
-        (false, Some(true)) => boot.report.note("download", &format!("carrier on {name} again")),
-        _ => {}
-    }
-    Ok(live == Some(true))
 }
 
 /// Nothing came for a while. The swarm goes on; a newer generation would make it pointless.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use boottorrent_swarm::catalog::{After, Image, Program};
 use boottorrent_swarm::template::Values;
 
+use super::cable::Cable;
 use super::download::{LOOK_AROUND, figures};
 use super::{Done, Failure, Outcome};
 use crate::download::Place;
@@ -96,8 +97,12 @@ fn start(boot: &mut Boot, program: &Program) -> Result<(Start, Option<Tap>), Fai
 fn supervise(boot: &Boot, start: &Start, tap: Option<&Tap>) -> Result<End, run::Error> {
     let (report, orders) = (&boot.report, &boot.orders);
     let mut serving = boot.download.as_ref();
+    let mut cable = boot.lease.as_ref().map(|lease| Cable::of(lease.card.clone()));
     let mut tell_at = clock::now();
     let mut tick = || {
+        if let Some(Err(gone)) = cable.as_mut().map(|cable| cable.look(report, &boot.courier, "run")) {
+            report.note("run", &format!("{gone}; the program goes on"));
+        }
         let Some(download) = serving else { return };
         for note in download.notes() {
             report.note("run", &note);

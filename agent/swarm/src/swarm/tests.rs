@@ -549,3 +549,15 @@ fn lonely_means_that_nobody_needs_us() {
     b.say(1, Message::Extended(ExtHandshake { upload_only: Some(true), ..ExtHandshake::default() }));
     assert!(b.swarm.lonely());
 }
+
+#[test]
+fn a_new_address_is_announced_at_once_and_never_dialled() {
+    let mut b = Bench::new(Have::None);
+    b.input(Input::Tracked { peers: &[], interval_s: 60, leechers: 1 });
+    b.out();
+    b.swarm.moved(Some(addr(9)), 24);
+    let out = b.out();
+    assert!(matches!(out[..], [Output::Announce { event: Event::Started, .. }]), "{out:?}");
+    b.input(Input::Peers { peers: &[addr(9), addr(8)] });
+    assert!(b.out().iter().all(|output| !matches!(output, Output::Dial { peer } if *peer == addr(9))));
+}

@@ -162,3 +162,21 @@ fn the_table_survives_a_restart() {
     assert_eq!(say(&mut back, FROM, "hello").as_deref(), Some("n01"));
     assert_eq!(say(&mut back, Ipv4Addr::LOCALHOST, "hello"), None);
 }
+
+#[test]
+fn what_comes_again_after_a_break_is_taken_once_and_undoes_nothing() {
+    let mut nodes = Nodes::default();
+    let mut end = record(7, 60_000, "lease", Event::End, 300);
+    end.params = vec![("ip".to_owned(), "10.0.0.12".to_owned())];
+    note(&mut nodes, 1, &end, 9);
+    let mut missed = record(7, 20_000, "lease", Event::Fail, 20_000);
+    missed.params = vec![("ip".to_owned(), "10.0.0.99".to_owned())];
+    assert_eq!(note(&mut nodes, 2, &missed, 9), Novelty::News);
+    for again in [&end, &missed] {
+        assert_eq!(note(&mut nodes, 3, again, 9), Novelty::Repeat);
+    }
+    assert_eq!(steps(&nodes), [("lease", "fail", 20.0), ("lease", "end", 0.3)]);
+    assert_eq!(nodes.get(MAC).unwrap().facts.get("ip").map(String::as_str), Some("10.0.0.12"));
+    let old_figures = record(7, 19_000, "download", Event::Progress, 0);
+    assert_eq!(note(&mut nodes, 4, &old_figures, 9), Novelty::Repeat);
+}
