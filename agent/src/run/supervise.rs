@@ -200,7 +200,7 @@ impl Running {
             }
             tick();
             for line in self.output.renew(now) {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
             let (mut fds, until) = (self.lent.fds(), now + LOOK);
             if !self.hung_up {
@@ -208,7 +208,7 @@ impl Running {
             }
             clock::wait_readable(&fds, until);
             for line in self.pump() {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
         }
     }
@@ -250,7 +250,7 @@ impl Running {
             let printed = bytes.get(..length).unwrap_or_default();
             self.lent.show(printed);
             for line in self.output.take(printed, clock::now()) {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
         }
     }
