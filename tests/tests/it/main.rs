@@ -12,6 +12,7 @@ mod units;
 mod boot;
 mod firmware;
 mod menu;
+mod rescue;
 mod bundle;
 mod swarm;
 mod interop_swarm;
