@@ -137,7 +137,7 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), E
     let titles = catalog.images.iter().map(|image| image.title.clone()).collect();
     let default =
         catalog.default.as_ref().and_then(|name| catalog.images.iter().position(|i| i.name == *name));
-    let timeout = catalog.timeout_ms.map(Duration::from_millis);
+    let timeout = boot.cmdline.timeout.or(catalog.timeout_ms.map(Duration::from_millis));
     let menu = Menu::new(titles, default, timeout, clock::now());
     let mut menu = menu.ok_or_else(|| Error::Empty { site: catalog.site.clone() })?;
     let disk = LocalDisk::find();
@@ -165,6 +165,9 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), E
             Outcome::Off(off) => switch_off(&boot.report, off, "asked for at the menu"),
             Outcome::LocalDisk => start_local_disk(boot, disk.as_ref()),
             Outcome::Wait(seconds) => {
+                if seconds.is_none() {
+                    boot.patience.rest(); // it waits for a person
+                }
                 if let Some(seconds) = seconds {
                     let title = catalog.images.get(menu.selected()).map_or("", |image| image.title.as_str());
                     boot.report

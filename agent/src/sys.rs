@@ -345,11 +345,33 @@ pub(crate) fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
 
 const KDSKBMODE: libc::c_ulong = 0x4b45;
 
-/// Makes a virtual terminal show text and send characters again, whatever a program did to it.
+/// Linux's `struct vt_mode` (vt.h), which the libc crate does not have.
+#[repr(C)]
+struct SwitchMode {
+    mode: libc::c_char,
+    waitv: libc::c_char,
+    signals: [libc::c_short; 3],
+}
+
+/// Linux's `struct vt_stat` (vt.h).
+#[repr(C)]
+struct Screens {
+    active: libc::c_ushort,
+    signal: libc::c_ushort,
+    state: libc::c_ushort,
+}
+
+/// Makes a virtual terminal show text, send characters and let itself be switched away from again, whatever a program
+/// did to it.
 pub(crate) fn text_mode(terminal: BorrowedFd<'_>) {
     const KDSETMODE: libc::c_ulong = 0x4b3a;
+    const VT_SETMODE: libc::c_ulong = 0x5602;
     const KD_TEXT: libc::c_long = 0;
     const K_UNICODE: libc::c_long = 3;
+    const VT_AUTO: libc::c_char = 0;
+    let by_itself = SwitchMode { mode: VT_AUTO, waitv: 0, signals: [0; 3] };
+    // SAFETY: VT_SETMODE reads one `struct vt_mode`; `by_itself` has that layout and lives until the call has returned.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), VT_SETMODE, &raw const by_itself) };
     // SAFETY: KDSETMODE takes a number and no memory. On anything but a virtual terminal it fails, and nothing is lost.
     unsafe { libc::ioctl(terminal.as_raw_fd(), KDSETMODE, KD_TEXT) };
     // SAFETY: KDSKBMODE takes a number and no memory either.
@@ -361,6 +383,37 @@ pub(crate) fn mute_keyboard(terminal: BorrowedFd<'_>) {
     const K_OFF: libc::c_long = 4;
     // SAFETY: KDSKBMODE takes a number and no memory. On anything but a virtual terminal it fails, and nothing is lost.
     unsafe { libc::ioctl(terminal.as_raw_fd(), KDSKBMODE, K_OFF) };
+}
+
+/// The number of the virtual terminal that is shown; `terminal` is any of them.
+pub(crate) fn shown_terminal(terminal: BorrowedFd<'_>) -> Option<u16> {
+    const VT_GETSTATE: libc::c_ulong = 0x5603;
+    let mut screens = Screens { active: 0, signal: 0, state: 0 };
+    // SAFETY: VT_GETSTATE writes one `struct vt_stat`; `screens` has that layout and lives until the call has returned.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), VT_GETSTATE, &raw mut screens) }).ok()?;
+    Some(screens.active)
+}
+
+/// Has a virtual terminal shown; it takes effect in a moment.
+pub(crate) fn show_terminal(terminal: BorrowedFd<'_>, number: u16) {
+    const VT_ACTIVATE: libc::c_ulong = 0x5606;
+    // SAFETY: VT_ACTIVATE takes a number and no memory. What cannot be shown leaves things as they are.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), VT_ACTIVATE, libc::c_long::from(number)) };
+}
+
+/// Makes the command's process lead a session of its own on the terminal that is its standard input, taken from whoever
+/// has it, with no signal masked.
+pub(crate) fn lead_before_exec(command: &mut Command) {
+    let lead = || {
+        // What we read from descriptors would be asleep in a shell for good.
+        SigSet::empty().thread_set_mask()?;
+        // SAFETY: setsid(2) takes nothing.
+        check(unsafe { libc::setsid() })?;
+        // SAFETY: TIOCSCTTY takes a plain number, 1 for a terminal that another session has; standard input is it by now.
+        check(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 1) })
+    };
+    // SAFETY: `lead` makes system calls only and touches no memory but the stack: it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(lead) };
 }
 
 fn interface_request(name: &str) -> io::Result<libc::ifreq> {

@@ -70,6 +70,8 @@ pub struct Bootstrap {
     pub ipxe: Option<PathBuf>,
     /// Kernel modules beyond the usual ones.
     pub extra_modules: Vec<String>,
+    /// The nodes' shell.
+    pub busybox: Option<At<PathBuf>>,
     pub cmdline: String,
 }
 

@@ -98,6 +98,7 @@ fn bootstrap(inputs: &Inputs<'_>) -> Bootstrap {
         purposes: purposes(inputs.site),
         extra_modules: wanted.extra_modules.clone(),
         agent: inputs.agent.to_owned(),
+        busybox: wanted.busybox.as_ref().map(|busybox| busybox.value.clone()),
         site_key: inputs.key.public_base64(),
         master: inputs.site.address.value,
         cmdline: wanted.cmdline.clone(),

@@ -130,6 +130,13 @@ fn check_bootstrap(site: &Site, place: &Place, findings: &Findings) {
         );
         findings.add(place, what, "name the folder lib/modules/<version> of the kernel");
     }
+    if let Some(busybox) = &wanted.busybox
+        && let Err(e) = boottorrent_pxe::check_busybox(&busybox.value)
+    {
+        let told = e.to_string();
+        let (what, remedy) = told.rsplit_once("; ").unwrap_or((&told, "make it readable"));
+        findings.add(&busybox.place, what, remedy);
+    }
     let ipxe = wanted.ipxe.clone().unwrap_or_else(|| DEFAULT_IPXE.into());
     for name in ["undionly.kpxe", "snponly.efi"].iter().filter(|n| !ipxe.join(n).is_file()) {
         let what = format!("iPXE is missing: there is no {}", ipxe.join(name).display());

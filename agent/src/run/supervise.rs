@@ -225,7 +225,7 @@ impl Running {
                 self.lent.listen(!theirs);
             }
             for line in self.output.renew(now) {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
             let (mut fds, until) = (self.lent.fds(), now + LOOK);
             if !self.hung_up {
@@ -233,7 +233,7 @@ impl Running {
             }
             clock::wait_readable(&fds, until);
             for line in self.pump() {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
         }
     }
@@ -276,7 +276,7 @@ impl Running {
             let printed = bytes.get(..length).unwrap_or_default();
             self.lent.show(printed);
             for line in self.output.take(printed, clock::now()) {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
         }
     }

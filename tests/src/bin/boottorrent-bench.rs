@@ -3,20 +3,20 @@
 
 use boottorrent_tests::bench::swarm::newcomer;
 use boottorrent_tests::bench::swarm::options::{self, Plan};
-use boottorrent_tests::bench::{self, Figure, boots, fetch, sizes, swarm};
+use boottorrent_tests::bench::{self, Figure, boots, fetch, menu, sizes, swarm};
 use boottorrent_tests::error::LabError;
 use boottorrent_tests::interrupt;
 use lexopt::prelude::*;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots|newcomer] ...
+boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots|newcomer|menu] ...
 boottorrent-bench swarm ...     beside its peers; swarm --help says more
 
-Measures sizes, one node at full speed, a room of nodes on shaped links, boots, and a newcomer that nodes with guests
-help; all of them unless some are named.";
+Measures sizes, one node at full speed, a room of nodes on shaped links, boots, a newcomer that nodes with guests
+help, and how much later than a busybox shell the menu is up; all of them unless some are named.";
 
-const ALL: [&str; 5] = ["sizes", "one", "room", "boots", "newcomer"];
+const ALL: [&str; 6] = ["sizes", "one", "room", "boots", "newcomer", "menu"];
 
 enum Wish {
     Figures { questions: Vec<String>, nodes: u8, mbit: u32 },
@@ -60,7 +60,8 @@ fn figures(questions: &[String], nodes: u8, mbit: u32) -> Result<(), LabError> {
             "one" => fetch::one()?,
             "room" => fetch::room(nodes, mbit)?,
             "newcomer" => newcomer::measure()?,
-            _ => boots::measure(mbit)?,
+            "boots" => boots::measure(mbit)?,
+            _ => menu::measure()?,
         });
     }
     println!("{}", bench::table(&figures));

@@ -13,6 +13,7 @@ mod boot;
 mod firmware;
 mod menu;
 mod memory;
+mod rescue;
 mod bundle;
 mod guests;
 mod swarm;

@@ -121,7 +121,10 @@ fn supervise(boot: &Boot, start: &Start, tap: Option<&Tap>) -> Result<End, run::
         }
     };
     orders.program_runs(true);
-    let consoles = console::names(&boot.cmdline);
+    // Who is in a shell there stays undisturbed.
+    let shells = console::shell::consoles();
+    let mut consoles = console::names(&boot.cmdline);
+    consoles.retain(|name| !shells.contains(name));
     let room = Memory::read().map_or(0, Memory::room);
     let stop = || orders.is_stop();
     let watched = Watched { report, consoles: &consoles, room, tap, stop: &stop, tick: &mut tick };
@@ -145,6 +148,9 @@ fn follow(boot: &mut Boot, image: &Image, after: After, end: &End) -> Outcome {
     let after = if end.is_dismissed() { After::Menu } else { after };
     boot.ended_at_once =
         if end.lived < AT_ONCE && !end.is_dismissed() { boot.ended_at_once.saturating_add(1) } else { 0 };
+    if boot.ended_at_once == 0 {
+        boot.patience.rest();
+    }
     let wait = if boot.ended_at_once > 0 { back_off(boot.ended_at_once) } else { Duration::ZERO };
     let then = match after {
         After::Menu => "the menu again",
