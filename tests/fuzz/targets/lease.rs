@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use boottorrent_fuzz::{Script, framed, seeds};
+use boottorrent_swarm::next_boot::NextBoot;
 use boottorrent_swarm::template;
 use libfuzzer_sys::fuzz_target;
 use smoltcp::iface::{Config, Interface, SocketSet};
@@ -94,6 +95,9 @@ fn read(frame: &[u8]) {
     let Ok(packet) = DhcpPacket::new_checked(message) else { panic!("checked before") };
     if let Some(name) = reply::host_name(&packet) {
         assert!(template::is_plain(&name) && name.len() <= 64, "{name:?} in a command line");
+    }
+    if let Some(next) = reply::next_boot(&packet) {
+        assert_eq!(NextBoot::parse(&next.emit()), Some(next));
     }
 }
 
