@@ -47,10 +47,7 @@ fn catalog() -> Catalog {
         timeout_ms: Some(10_000),
         tracker_port: 6969,
         seed_port: 6881,
-        images: vec![
-            image("debian", Linger::Auto),
-            dos,
-        ],
+        images: vec![image("debian", Linger::Auto), dos],
     }
 }
 
