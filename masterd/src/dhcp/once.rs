@@ -14,6 +14,9 @@ use crate::orders::{Author, Order};
 /// One boot asks more than once: firmware that has no answer which it likes goes on for a minute (4, 8, 16 and 32 s,
 /// PXE 2.1), and an answer may be lost. So long an order that was given holds for that boot.
 const ONE_BOOT: Duration = Duration::from_secs(60);
+/// An agent asks for its address so soon behind its firmware: drivers, and a cable that somebody has to look for. One that
+/// asks later runs already, and has lost its lease.
+const FOLLOWS_FIRMWARE: Duration = Duration::from_secs(900);
 /// A node that asks is about to reboot; a large server tests its memory for some minutes first.
 const ASKED_FOR: Duration = Duration::from_secs(900);
 
@@ -111,8 +114,14 @@ pub(super) struct Once {
 
 impl Once {
     /// The order that the answer to this message follows. It is taken from the book with its first answer, so that
-    /// nothing repeats it, whatever ends this server.
-    pub(super) fn effect(&mut self, now: Time, request: &Request, book: &mut dyn Book) -> Option<Effect> {
+    /// nothing repeats it, whatever ends this server. `booted`: when the node's firmware was last given its address.
+    pub(super) fn effect(
+        &mut self,
+        now: Time,
+        request: &Request,
+        booted: Option<Time>,
+        book: &mut dyn Book,
+    ) -> Option<Effect> {
         let (mac, asker) = (request.mac, Asker::of(request)?);
         if let Some(given) = self.given.get(&mac) {
             if given.holds(now, asker, request.xid) {
@@ -125,7 +134,8 @@ impl Once {
             book.remove(mac);
             return None;
         }
-        if !asker.follows(&order) {
+        let boots = asker == Asker::Boot || booted.is_some_and(|at| now.since(at) < FOLLOWS_FIRMWARE);
+        if !boots || !asker.follows(&order) {
             return None;
         }
         book.remove(mac);
@@ -184,7 +194,7 @@ mod tests {
     }
 
     fn says(once: &mut Once, book: &mut HashMap<Mac, Order>, now: Time, request: &Request) -> Option<bool> {
-        once.effect(now, request, book).map(|effect| effect.is_new)
+        once.effect(now, request, Some(NOW), book).map(|effect| effect.is_new)
     }
 
     #[test]
@@ -227,6 +237,13 @@ mod tests {
         renewal.ciaddr = [10, 0, 0, 11].into();
         assert_eq!(says(&mut once, &mut book, NOW, &renewal), None);
         assert_eq!(says(&mut once, &mut book, NOW, &request(1, &[(60, b"udhcp")])), None);
+        assert_eq!(
+            says(&mut once, &mut book, at(901), &request(1, AGENT)),
+            None,
+            "it runs, and lost its lease"
+        );
+        assert_eq!(once.effect(NOW, &request(1, AGENT), None, &mut book), None);
+        assert_eq!(book.len(), 1);
         assert_eq!(says(&mut once, &mut book, at(3601), &request(1, AGENT)), None);
         assert!(book.is_empty(), "what came too late is gone");
     }

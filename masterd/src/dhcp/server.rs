@@ -200,7 +200,7 @@ impl Server {
         };
         self.leases.offer(&self.plan, address, mac, now);
         self.counters.offers += 1;
-        let effect = self.once.effect(now, request, book);
+        let effect = self.once.effect(now, request, self.booting.of(mac), book);
         let mut outcome = self.say(subnet, request, Verdict::Offer { address }, effect);
         if let Some(own) = self.plan.reservation(subnet, mac).filter(|own| *own != address) {
             let detail = format!(
@@ -311,7 +311,7 @@ impl Server {
         self.origins.acknowledged(address, request);
         self.booting.acknowledged(now, request);
         self.counters.acks += 1;
-        let effect = self.once.effect(now, request, book);
+        let effect = self.once.effect(now, request, self.booting.of(mac), book);
         self.once.acknowledged(request);
         let mut outcome = self.say(subnet, request, Verdict::Ack { address }, effect);
         outcome.record = Some(record);

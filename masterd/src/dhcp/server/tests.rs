@@ -392,6 +392,9 @@ fn an_agent_is_told_its_image_and_firmware_is_not() {
     net.1.insert(Mac(NODE), order);
     let firmware = told(&net.send(DISCOVER, NODE, &[PXE]));
     assert_eq!((firmware.option(125), firmware.file.is_empty()), (None, false));
+    let runs = told(&net.send(DISCOVER, NODE, &[(60, b"boottorrent")]));
+    assert_eq!((runs.option(125), net.1.len()), (None, 1), "its firmware was not seen to start");
+    net.send(REQUEST, NODE, &[PXE, US, (50, &firmware.address.octets())]);
     let agent = told(&net.send(DISCOVER, NODE, &[(60, b"boottorrent")]));
     assert_eq!((agent.option(125), net.1.len()), (Some(name.clone()), 0));
     let request = [(60, &b"boottorrent"[..]), US, (50, &agent.address.octets())];
