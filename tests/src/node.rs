@@ -1,7 +1,7 @@
 //! A node: QEMU with real firmware that boots from the lab's wire. Switched on when made, off when dropped.
 //! It has no disk unless it is given a small one, and nothing from the host but its tap, its consoles and its keyboard.
 
-use crate::clock::{now, wait_for};
+use crate::clock::{Deadline, now, wait_for};
 use crate::console::Console;
 use crate::error::LabError;
 use crate::lab::Lab;
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// QEMU opens its sockets before it runs the node.
 const QEMU_STARTS: Duration = Duration::from_secs(10);
+/// How often the screen is looked at: the node stands still while QEMU writes the picture down.
+const GLANCE: Duration = Duration::from_secs(2);
 /// Enough for firmware to take it for a disk.
 const DISK_BYTES: u64 = 16 << 20;
 const OVMF: &str = "/usr/share/OVMF";
@@ -49,6 +51,7 @@ pub struct NodeSpec {
     pub firmware: Firmware,
     pub nic: Nic,
     pub vga: Vga,
+    pub cpus: u32,
     pub memory_mb: u32,
     pub usb_keyboard: bool,
     /// A second serial line, `ttyS1`.
@@ -69,6 +72,7 @@ impl NodeSpec {
             firmware: Firmware::Bios,
             nic: Nic::Virtio,
             vga: Vga::Std,
+            cpus: 1,
             memory_mb: 768,
             usb_keyboard: false,
             second_serial: false,
@@ -92,6 +96,12 @@ impl NodeSpec {
     #[must_use]
     pub fn vga(mut self, vga: Vga) -> Self {
         self.vga = vga;
+        self
+    }
+
+    #[must_use]
+    pub fn cpus(mut self, cpus: u32) -> Self {
+        self.cpus = cpus;
         self
     }
 
@@ -136,7 +146,11 @@ impl NodeSpec {
             Vga::None => "none",
         };
         add(&format!("qemu-system-x86_64 -nodefaults -no-user-config -display none -vga {vga}"));
-        add(&format!("-accel {accelerator} -m {}", self.memory_mb));
+        add(&format!("-accel {accelerator} -smp {} -m {}", self.cpus, self.memory_mb));
+        if accelerator.starts_with("tcg") {
+            // Software emulation has AMD's virtualization as well: a guest in there takes minutes, and a node may stand still.
+            add("-cpu qemu64,svm=off");
+        }
         add("-device virtio-rng-pci");
         add("-chardev stdio,id=s0,signal=off -serial chardev:s0");
         if self.second_serial {
@@ -249,6 +263,33 @@ impl Node {
         qmp::command(&self.qmp, "screendump", &arguments)?;
         let bytes = std::fs::read(&file).map_err(LabError::io("read", &file))?;
         Picture::parse(&bytes).ok_or_else(|| LabError::Machine(format!("{} is no picture", file.display())))
+    }
+
+    /// Waits until the screen shows something, and does `between` before each look.
+    ///
+    /// # Errors
+    /// As `look`, and `Timeout` with what it showed last.
+    pub fn expect_picture(
+        &self,
+        what: &str,
+        limit: Duration,
+        is_it: impl Fn(&Picture) -> bool,
+        between: impl Fn(&Self) -> Result<(), LabError>,
+    ) -> Result<Picture, LabError> {
+        let (mut next, mut seen) = (Deadline::after(Duration::ZERO), String::new());
+        wait_for(what, limit, || {
+            if next.left().is_some() {
+                return Err(seen.clone());
+            }
+            next = Deadline::after(GLANCE);
+            let looked = between(self).and_then(|()| self.look());
+            match looked {
+                Ok(picture) if is_it(&picture) => return Ok(picture),
+                Ok(picture) => seen = format!("{picture:?}"),
+                Err(error) => seen = error.to_string(),
+            }
+            Err(seen.clone())
+        })
     }
 
     /// Presses keys one after the other, by QEMU's names: `2`, `ret`, `ctrl-alt-delete`.
