@@ -27,7 +27,7 @@ use crate::link::{self, Card};
 use crate::worker::Keeper;
 use crate::{clock, sys};
 use device::Device;
-use reply::host_name;
+use reply::{host_name, is_usable};
 
 /// DISCOVER goes out after 0, 1, 2, 4, 8 and then every 8 s: a thousand nodes that are switched on together must not
 /// keep asking at once for ever (RFC 2131, 4.1 doubles too).
@@ -239,7 +239,7 @@ impl Client {
                     addresses.clear();
                     let _ = addresses.push(IpCidr::Ipv4(cidr)); // one always fits
                 });
-                if let Some(router) = router {
+                if let Some(router) = router.filter(|router| is_usable(*router)) {
                     // A server behind a relay is asked by unicast, too (RFC 2131, 4.4.5). One route always fits.
                     let _ = self.interface.routes_mut().add_default_ipv4_route(router);
                 }
