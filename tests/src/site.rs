@@ -68,6 +68,8 @@ pub struct Site {
     pub nodes: String,
     /// Appended to the bootstrap's kernel line, with its own leading blank.
     pub bootstrap_cmdline: String,
+    /// Further lines of `[bootstrap]`.
+    pub bootstrap_more: String,
     /// Whole further sections.
     pub more: String,
     /// Path below the site folder and content: overlays and the like.
@@ -121,8 +123,8 @@ impl Site {
              [[dhcp.subnet]]\nnetwork = \"10.0.0.0/24\"\nrange = \"10.0.0.100-10.0.0.200\"\n\
              options = {{ routers = [\"10.0.0.1\"], domain-name = \"lab.example\" }}\n\n\
              [bootstrap]\nkernel = \"{KERNEL}/vmlinuz\"\nmodules = \"{KERNEL}/lib/modules/{kernel_version}\"\n\
-             cmdline = \"console=tty0 console=ttyS0,115200{}\"\n",
-            self.bootstrap_cmdline
+             cmdline = \"console=tty0 console=ttyS0,115200{}\"\n{}",
+            self.bootstrap_cmdline, self.bootstrap_more
         );
         if let Some((default, timeout)) = &self.menu {
             let _ = write!(toml, "\n[menu]\ndefault = \"{default}\"\ntimeout = \"{timeout}\"\n");
