@@ -1,16 +1,19 @@
-//! Which image: the kernel's command line, the node's own file, an earlier choice, or a person at the menu.
+//! Which image: an order for this boot, the kernel's command line, the node's own file, an earlier choice, or a person
+//! at the menu.
 //!
 //! Decides in this order. Never starts anything that the catalog does not have.
 
 mod menu;
 mod offer;
 mod local_disk;
+mod ask;
 
 use std::time::Duration;
 
 use boottorrent_swarm::catalog::{Catalog, Image};
+use boottorrent_swarm::next_boot::NextBoot;
 
-use crate::report::{Facts, Report};
+use crate::report::Facts;
 use crate::screen;
 use crate::supervisor::{Off, switch_off};
 use crate::worker::Boot;
@@ -74,10 +77,15 @@ fn introduce(boot: &Boot, catalog: &Catalog) {
 }
 
 fn wanted(boot: &mut Boot) -> Option<(String, String)> {
+    // Followed once: what does not work is a person's choice again, or that of whoever chose before.
+    let ordered = boot.next_boot.take();
     // A program has ended, and what follows is the menu whoever has chosen it.
     if std::mem::take(&mut boot.at_menu) {
         forget();
         return None;
+    }
+    if let Some(NextBoot::Os(name)) = ordered {
+        return Some((name, "ordered at the master, for this boot".into()));
     }
     if let Some(name) = &boot.cmdline.os {
         return Some((name.clone(), "bt.os= on the kernel's command line".into()));
@@ -129,7 +137,7 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), E
     let titles = catalog.images.iter().map(|image| image.title.clone()).collect();
     let default =
         catalog.default.as_ref().and_then(|name| catalog.images.iter().position(|i| i.name == *name));
-    let timeout = catalog.timeout_ms.map(Duration::from_millis);
+    let timeout = boot.cmdline.timeout.or(catalog.timeout_ms.map(Duration::from_millis));
     let menu = Menu::new(titles, default, timeout, clock::now());
     let mut menu = menu.ok_or_else(|| Error::Empty { site: catalog.site.clone() })?;
     let disk = LocalDisk::find();
@@ -155,8 +163,11 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), E
                     .ok_or_else(|| Error::Empty { site: catalog.site.clone() });
             }
             Outcome::Off(off) => switch_off(&boot.report, off, "asked for at the menu"),
-            Outcome::LocalDisk => start_local_disk(&boot.report, disk.as_ref()),
+            Outcome::LocalDisk => start_local_disk(boot, disk.as_ref()),
             Outcome::Wait(seconds) => {
+                if seconds.is_none() {
+                    boot.patience.rest(); // it waits for a person
+                }
                 if let Some(seconds) = seconds {
                     let title = catalog.images.get(menu.selected()).map_or("", |image| image.title.as_str());
                     boot.report
@@ -176,14 +187,23 @@ fn at_the_menu(boot: &mut Boot, catalog: &Catalog) -> Result<(String, String), E
 }
 
 /// Returns only if it is not possible, which it says.
-fn start_local_disk(report: &Report, disk: Result<&LocalDisk, &local_disk::Error>) {
-    match disk
-        .map_err(ToString::to_string)
-        .and_then(|disk| disk.start_next().map(|()| disk).map_err(|e| e.to_string()))
-    {
-        Ok(disk) => switch_off(report, Off::Reboot, &format!("local disk: UEFI starts {:?} next", disk.name)),
-        Err(why) => report.note("choice", &format!("no boot from local disk: {why}")),
+fn start_local_disk(boot: &mut Boot, disk: Result<&LocalDisk, &local_disk::Error>) {
+    let started = disk.map_err(ToString::to_string).and_then(|disk| order_local_disk(boot, disk));
+    match started {
+        Ok(how) => switch_off(&boot.report, Off::Reboot, &format!("local disk: {how}")),
+        Err(why) => boot.report.note("choice", &format!("no boot from local disk: {why}")),
     }
+}
+
+/// Who was told, and what.
+fn order_local_disk(boot: &mut Boot, disk: &LocalDisk) -> Result<String, String> {
+    if disk.start_next().map_err(|e| e.to_string())? {
+        return Ok(format!("UEFI starts {:?} next", disk.name));
+    }
+    let lease = boot.current_lease().map_err(|failure| failure.to_string())?;
+    boot.report.progress(&format!("  asking {} to let one boot pass", lease.server));
+    ask::for_local_disk(&lease, clock::now()).map_err(|e| e.to_string())?;
+    Ok(format!("the master at {} lets one boot pass, so that the BIOS goes on to it", lease.server))
 }
 
 /// The menu for consoles without pages.

@@ -5,6 +5,7 @@
 //! a log, which gets plain lines. Never waits long for one.
 
 mod keys;
+mod logbook;
 pub(crate) mod shell;
 mod terminal;
 
@@ -18,7 +19,8 @@ use crate::screen::{Glyphs, Layout, Model, ansi, harmless, render};
 use crate::{clock, mounts};
 
 pub(crate) use keys::Key;
-use keys::{Token, decode};
+use keys::{Token, Typed};
+pub(crate) use logbook::{Logbook, Wish};
 use terminal::Terminal;
 
 /// A serial line keeps every line that it gets: one every five seconds is enough to see that it moves.
@@ -30,10 +32,6 @@ const SERIAL_FRAME: Duration = Duration::from_secs(1);
 const SCREEN_FRAME: Duration = Duration::from_millis(400);
 /// A serial terminal that does not say how large it is.
 const SERIAL_SIZE: (u16, u16) = (80, 24);
-/// Bytes that were typed ahead; more are dropped.
-const MAX_TYPED: usize = 64;
-/// The bytes of one key press follow each other faster than this, at 1200 bit/s too.
-const ESCAPE: Duration = Duration::from_millis(30);
 /// Lines that a console gets afterwards when a program gives it back.
 const MAX_MISSED: usize = 200;
 /// The consoles with pages, for a process that has to clean up behind a dead one.
@@ -43,6 +41,10 @@ pub(crate) struct Consoles {
     list: Vec<Console>,
     /// Pages are wanted wherever somebody may look.
     pages: bool,
+    /// What is said just now is what a program prints: whoever has lent it a console has it there already.
+    printed: bool,
+    /// The virtual terminals that are ours to be shown.
+    ours: Vec<u16>,
 }
 
 struct Console {
@@ -54,9 +56,7 @@ struct Console {
     dirty: bool,
     next_progress: Duration,
     readable: bool,
-    /// Bytes that are not a key yet, and when the last of them came.
-    typed: Vec<u8>,
-    typed_at: Duration,
+    typed: Typed,
     glyphs: Glyphs,
     size: (u16, u16),
     /// Asked how large it is; its answers are no keys.
@@ -98,16 +98,42 @@ fn is_screen(name: &str) -> bool {
     name.strip_prefix("tty").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// The screen that has the log: the first behind the usual one that is no console.
+fn log_name(cmdline: &Cmdline) -> String {
+    let consoles = names(cmdline);
+    let mut free = (2..=12).map(|n| format!("tty{n}")).filter(|name| !consoles.contains(name));
+    free.next().unwrap_or_else(|| "tty13".into())
+}
+
+/// The number of a virtual terminal.
+fn number(name: &str) -> Option<u16> {
+    name.strip_prefix("tty")?.parse().ok()
+}
+
 impl Consoles {
     /// Opens what can be opened; a name without a device behind it is left out without a word, as the kernel does.
     pub(crate) fn open(cmdline: &Cmdline) -> Self {
         let fallback = cmdline.consoles.is_empty();
+        let taken = shell::consoles();
         let open = |name: &String| {
             let screen = is_screen(name);
+            // How a shell has set its terminal is not ours to change.
+            if taken.contains(name) {
+                let terminal = Terminal::attach(name, screen, fallback).ok()?;
+                return Some(Console { given_up: Some(Vec::new()), ..Console::new(name, screen, terminal) });
+            }
             let terminal = Terminal::open(name, screen, fallback).ok()?;
             Some(Console::new(name, screen, terminal))
         };
-        Self { list: names(cmdline).iter().filter_map(open).collect(), pages: false }
+        let ours =
+            names(cmdline).iter().chain([&log_name(cmdline)]).filter_map(|name| number(name)).collect();
+        let list = names(cmdline).iter().filter_map(open).collect();
+        Self { list, pages: false, printed: false, ours }
+    }
+
+    /// Those that there are.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.list.iter().map(|console| console.name.clone()).collect()
     }
 
     /// Screens show pages from now on, and serial lines are asked whether somebody is there.
@@ -116,7 +142,7 @@ impl Consoles {
             return;
         }
         for console in &mut self.list {
-            if console.screen { console.open_glass() } else { console.ask() }
+            if console.screen { console.open_glass() } else { console.ask_if_free() }
         }
         self.keep_names();
     }
@@ -130,6 +156,12 @@ impl Consoles {
 
     /// Cleans up behind a process that died while it showed pages.
     pub(crate) fn clean_up(&mut self) {
+        self.come_back();
+        // A shell that ended there meanwhile has hung it up for us as well.
+        for console in self.list.iter_mut().filter(|console| console.given_up.is_none()) {
+            console.terminal.restore();
+            console.readable = true;
+        }
         let Some(names) = mounts::kept(PAGES_FILE) else { return };
         for console in self.list.iter_mut().filter(|console| names.lines().any(|name| name == console.name)) {
             console.terminal.write(ansi::LEAVE);
@@ -147,10 +179,16 @@ impl Consoles {
         let _ = mounts::keep(PAGES_FILE, &names); // without it a dead worker leaves its last page on the screen
     }
 
+    /// What is said until further notice was printed by the program that has the consoles.
+    pub(crate) fn printed(&mut self, printed: bool) {
+        self.printed = printed;
+    }
+
     /// A line, or several, to every console.
     pub(crate) fn say(&mut self, text: &str) {
         let text = harmless(text);
-        self.list.iter_mut().for_each(|console| console.say(&text));
+        let has_it = |console: &&mut Console| self.printed && console.given_up.is_some();
+        self.list.iter_mut().filter(|console| !has_it(console)).for_each(|console| console.say(&text));
         self.list.retain(|console| !console.terminal.is_gone());
     }
 
@@ -190,7 +228,7 @@ impl Consoles {
                 glass.shown = None;
             }
             if !console.screen && self.pages {
-                console.ask();
+                console.ask_if_free();
             }
         }
         self.hurry();
@@ -204,7 +242,7 @@ impl Consoles {
             if console.readable {
                 console.read();
             }
-            while let Some(token) = console.typed_token() {
+            while let Some(token) = console.typed.next(clock::now()) {
                 let had = console.glass.is_some();
                 keys.extend(console.take(token, self.pages).map(|key| (key, console.name.clone())));
                 changed |= had != console.glass.is_some();
@@ -227,6 +265,12 @@ impl Consoles {
         self.list.iter().any(|console| !console.typed.is_empty())
     }
 
+    /// Columns and rows of a console.
+    pub(crate) fn size(&self, name: &str) -> Option<(u16, u16)> {
+        let console = self.list.iter().find(|console| console.name == name)?;
+        Some(console.terminal.size().unwrap_or(console.size))
+    }
+
     /// A program takes the console: nothing is drawn there and no key read until it is taken back.
     pub(crate) fn give_up(&mut self, name: &str) {
         for console in self.list.iter_mut().filter(|console| console.name == name) {
@@ -238,17 +282,31 @@ impl Consoles {
     }
 
     pub(crate) fn take_back(&mut self, name: &str) {
+        self.come_back();
         for console in self.list.iter_mut().filter(|console| console.name == name) {
             let Some(missed) = console.given_up.take() else { continue };
             console.terminal.restore();
             console.readable = true;
-            console.typed.clear();
+            console.typed.forget();
             if let Some(glass) = &mut console.glass {
                 glass.shown = None;
                 glass.next_frame = Duration::ZERO;
             }
             console.terminal.write(ansi::LEAVE);
             missed.iter().for_each(|text| console.say(text));
+            // One that somebody else had when the pages began.
+            if self.pages && !console.screen && !console.asked && console.glass.is_none() {
+                console.ask();
+            }
+        }
+    }
+
+    /// A program that has opened a screen of its own, as X does, leaves that to be shown when it ends.
+    fn come_back(&self) {
+        let Some(screen) = self.list.iter().find(|console| console.screen) else { return };
+        let shown = screen.terminal.shown();
+        if let (Some(shown), Some(own)) = (shown.filter(|n| !self.ours.contains(n)), number(&screen.name)) {
+            screen.terminal.show(own, shown);
         }
     }
 }
@@ -261,8 +319,7 @@ impl Console {
             dirty: false,
             next_progress: Duration::ZERO,
             readable: true,
-            typed: Vec::new(),
-            typed_at: Duration::ZERO,
+            typed: Typed::default(),
             glyphs: if screen { Glyphs::Vga } else { Glyphs::Ascii },
             size: SERIAL_SIZE,
             asked: false,
@@ -304,6 +361,12 @@ impl Console {
         } else {
             self.next_progress = now + SERIAL_PROGRESS;
             self.terminal.write(&format!("{text}\n"));
+        }
+    }
+
+    fn ask_if_free(&mut self) {
+        if self.given_up.is_none() {
+            self.ask();
         }
     }
 
@@ -367,23 +430,9 @@ impl Console {
     /// Takes what was typed; a terminal that hung up would be "readable" for ever, so it is not asked again.
     fn read(&mut self) {
         match self.terminal.read() {
-            Ok(bytes) if bytes.is_empty() => {}
-            Ok(bytes) => {
-                if self.typed.len() < MAX_TYPED {
-                    self.typed.extend(bytes);
-                }
-                self.typed_at = clock::now();
-            }
+            Ok(bytes) => self.typed.take(bytes, clock::now()),
             Err(_) => self.readable = false,
         }
-    }
-
-    fn typed_token(&mut self) -> Option<Token> {
-        // The bytes of an arrow key come one by one on a serial line; an Escape that stays alone is a key of its own.
-        let patient = clock::now().saturating_sub(self.typed_at) < ESCAPE;
-        let (token, used) = decode(&self.typed, patient)?;
-        self.typed.drain(..used.min(self.typed.len()));
-        Some(token)
     }
 
     /// A key is passed on; an answer, and the first key too, open the pages of a serial line.

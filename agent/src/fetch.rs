@@ -75,6 +75,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     let mut meter = Meter::start(clock::now());
     let (content, have, found) = prepare(options, &metainfo, &mut screen)?;
     let mut driver = make_driver(options)?;
+    driver.bound_upload(options.seed_rate);
     let id = add(&mut driver, options, &metainfo, content, have)?;
     meter.begin(clock::now(), found);
     let end = download(&mut driver, id, &signals, &mut screen, &mut meter)?;

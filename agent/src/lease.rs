@@ -15,6 +15,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use boottorrent_swarm::next_boot::{self, NextBoot, VENDOR_CLASS};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::dhcpv4;
 use smoltcp::time::{Duration as SmolDuration, Instant as SmolInstant};
@@ -29,6 +30,8 @@ use crate::{clock, sys};
 use device::Device;
 use reply::{host_name, is_usable};
 
+pub(crate) use reply::Resolver;
+
 /// DISCOVER goes out after 0, 1, 2, 4, 8 and then every 8 s: a thousand nodes that are switched on together must not
 /// keep asking at once for ever (RFC 2131, 4.1 doubles too).
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -38,10 +41,10 @@ const REQUEST_RETRY: SmolDuration = SmolDuration::from_secs(1);
 /// A client that keeps its lease has nothing to do for minutes; it still looks at the clock now and then.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Subnet mask, router, host name, lease time, server identifier, T1, T2.
-const WANTED: &[u8] = &[1, 3, 12, 51, 54, 58, 59];
-const VENDOR_CLASS: u8 = 60;
-const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: VENDOR_CLASS, data: b"boottorrent" }];
+/// Subnet mask, router, name servers, host name, domain, lease time, server identifier, T1, T2, what this boot is to be.
+const WANTED: &[u8] = &[1, 3, 6, 12, 15, 51, 54, 58, 59, next_boot::OPTION];
+const CLASS: u8 = 60;
+const OPTIONS: &[DhcpOption<'static>] = &[DhcpOption { kind: CLASS, data: VENDOR_CLASS.as_bytes() }];
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -175,6 +178,11 @@ impl Client {
         }
     }
 
+    /// What the server wants this boot to be; for the lease that it has just given.
+    pub(crate) fn next_boot(&self, lease: &Lease) -> Option<NextBoot> {
+        reply::next_boot(&self.device.reply(lease.address)?)
+    }
+
     /// The nearest that came to a lease, for a person who looks for the reason.
     fn silence(&mut self, received_before: Option<u64>) -> Silence {
         let heard = self.device.take_heard();
@@ -258,6 +266,7 @@ impl Client {
             server,
             next_server: reply.as_ref().map(DhcpPacket::server_ip).filter(|ip| !ip.is_unspecified()),
             host_name: reply.as_ref().and_then(host_name),
+            resolver: reply.as_ref().map(Resolver::of).unwrap_or_default(),
         }
     }
 

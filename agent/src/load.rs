@@ -101,6 +101,8 @@ mod tests {
         site: "lab",
         memory: "",
         cpus: "",
+        tap: "",
+        tap_mac: "",
     };
 
     #[test]

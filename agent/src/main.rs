@@ -7,6 +7,8 @@ mod clock;
 mod sys;
 mod cmdline;
 mod mounts;
+mod kmsg;
+mod patience;
 mod screen;
 mod console;
 mod report;

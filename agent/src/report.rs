@@ -17,6 +17,7 @@ use nix::sys::eventfd::EventFd;
 use crate::clock;
 use crate::cmdline::Cmdline;
 use crate::console::{Consoles, Key, shell};
+use crate::kmsg::Log;
 use crate::mounts;
 use crate::screen::Model;
 
@@ -47,6 +48,9 @@ struct Inner {
     heard: bool,
     /// Wakes the thread that draws; None: there are no pages in this process.
     wake: Option<Arc<EventFd>>,
+    log: Log,
+    /// The log has what is waited for, too; and what that was last.
+    debug: Option<String>,
     node: String,
     mac: Mac,
     boot: u32,
@@ -62,6 +66,8 @@ impl Report {
             keys: VecDeque::new(),
             heard: false,
             wake: None,
+            log: Log::open(),
+            debug: cmdline.debug.then(String::new),
             node: String::new(),
             mac: Mac::default(),
             boot: boot_number(),
@@ -150,6 +156,14 @@ impl Report {
         self.lock().record(stage, Event::Note, clock::now(), Params::new(), text);
     }
 
+    /// A line that a program has printed: the consoles that it has show it already.
+    pub(crate) fn printed(&self, stage: &str, line: &str) {
+        let mut inner = self.lock();
+        inner.consoles.printed(true);
+        inner.record(stage, Event::Note, clock::now(), Params::new(), line);
+        inner.consoles.printed(false);
+    }
+
     /// How far a stage is, for the master alone: the consoles have a line of their own.
     pub(crate) fn figures(&self, stage: &str, params: Params) {
         let mut inner = self.lock();
@@ -180,6 +194,7 @@ impl Report {
     pub(crate) fn progress(&self, text: &str) {
         let mut inner = self.lock();
         text.trim().clone_into(&mut inner.model.progress);
+        inner.debug(text.trim());
         inner.consoles.progress(text);
     }
 
@@ -190,8 +205,21 @@ impl Report {
 }
 
 impl Inner {
+    /// What is waited for: once, however its numbers change.
+    fn debug(&mut self, text: &str) {
+        let wording = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+        let Some(before) = &mut self.debug else { return };
+        if *before != wording(text) {
+            *before = wording(text);
+            let line = format!("[{:>9.3}] debug: {text}", clock::now().as_secs_f64());
+            self.model.said(&line);
+            self.log.write(&line);
+        }
+    }
+
     fn say(&mut self, text: &str) {
         self.model.said(text);
+        self.log.write(text);
         self.consoles.say(text);
     }
 

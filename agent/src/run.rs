@@ -7,7 +7,10 @@ mod layout;
 mod group;
 mod start;
 mod kvm;
+mod display;
+mod tap;
 mod lent;
+mod keyboard;
 mod output;
 mod supervise;
 
@@ -17,9 +20,10 @@ use std::path::PathBuf;
 
 use boottorrent_swarm::template;
 
-pub(crate) use layout::{Laying, lay};
+pub(crate) use layout::{Laying, Network, lay};
 pub(crate) use start::Start;
 pub(crate) use supervise::{End, PATIENCE, Watched, run};
+pub(crate) use tap::Tap;
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -37,6 +41,18 @@ pub(crate) enum Error {
     },
     Group(PathBuf, io::Error),
     Terminal(io::Error),
+    /// Why there is no screen to draw on: a sentence.
+    Display(String),
+    /// No tap on the node's network card.
+    Tap {
+        card: String,
+        cause: io::Error,
+    },
+    /// No folder to start in.
+    Workdir {
+        path: String,
+        cause: io::Error,
+    },
     Template(template::Error),
     Start {
         path: String,
@@ -61,6 +77,17 @@ impl fmt::Display for Error {
                 write!(f, "cannot make the program's control group: {}: {cause}", path.display())
             }
             Self::Terminal(cause) => write!(f, "cannot make a terminal for the program: {cause}"),
+            Self::Display(why) => f.write_str(why),
+            Self::Tap { card, cause } => {
+                write!(
+                    f,
+                    "cannot put a tap for the program's guest on {card}: {cause}{}",
+                    advice("tap", cause)
+                )
+            }
+            Self::Workdir { path, cause } => {
+                write!(f, "the program's working folder {path} is not in its root: {cause}")
+            }
             Self::Template(error) => write!(f, "the program's arguments cannot be filled in: {error}"),
             Self::Start { path, cause } => write!(f, "cannot start {path}: {cause}{}", advice("exec", cause)),
         }
@@ -75,16 +102,17 @@ impl From<template::Error> for Error {
     }
 }
 
-/// What a person should look at (mount(2), execve(2)).
+/// What a person should look at (mount(2), execve(2), rtnetlink(7)).
 fn advice(what: &str, cause: &io::Error) -> &'static str {
     match (what, cause.raw_os_error()) {
-        ("squashfs", Some(libc::EINVAL)) => ": is it a squashfs that this kernel can read?",
-        (_, Some(libc::ENODEV)) => ": the bootstrap image lacks this file system's module",
-        ("exec", Some(libc::ENOENT)) => {
-            ": the root lacks it, its loader or interpreter, or the working folder"
-        }
+        ("exec", Some(libc::ENOENT)) => ": the root lacks it, its loader or its interpreter",
         ("exec", Some(libc::EACCES)) => ": it is not executable",
         ("exec", Some(libc::ENOEXEC)) => ": it is no program of this kind of processor",
+        ("exec", _) => "",
+        ("tap", Some(libc::EOPNOTSUPP)) => ": the bootstrap image lacks the module macvtap",
+        ("tap", _) => "",
+        ("squashfs", Some(libc::EINVAL)) => ": is it a squashfs that this kernel can read?",
+        (_, Some(libc::ENODEV)) => ": the bootstrap image lacks this file system's module",
         _ => "",
     }
 }
@@ -92,6 +120,7 @@ fn advice(what: &str, cause: &io::Error) -> &'static str {
 /// Ends and takes away what a worker that died has left.
 pub(crate) fn sweep() {
     group::kill_leftover();
+    tap::remove();
     layout::undo();
 }
 
@@ -107,6 +136,12 @@ mod tests {
             absent.starts_with("cannot start /bin/x: No such file") && absent.contains("loader"),
             "{absent}"
         );
+        let gone = Error::Start { path: "/bin/x".into(), cause: error(libc::ENODEV) }.to_string();
+        assert!(!gone.contains("file system"), "of a group that is gone: {gone}");
+        let tap = Error::Tap { card: "eth0".into(), cause: error(libc::EOPNOTSUPP) }.to_string();
+        assert!(tap.contains("on eth0") && tap.contains("module macvtap"), "{tap}");
+        let workdir = Error::Workdir { path: "/home".into(), cause: error(libc::ENOENT) }.to_string();
+        assert!(workdir.starts_with("the program's working folder /home is not in its root"), "{workdir}");
         let mount = |what, errno| Error::Mount { what, at: "/".into(), cause: error(errno) }.to_string();
         assert!(mount("squashfs", libc::EINVAL).contains("is it a squashfs"));
         assert!(mount("overlay", libc::ENODEV).contains("lacks this file system's module"));

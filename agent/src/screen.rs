@@ -12,7 +12,7 @@ pub(crate) mod ansi;
 pub(crate) use glyphs::{Glyphs, harmless};
 pub(crate) use layout::Layout;
 pub(crate) use model::{Download, Entry, Menu, Model, Pressed, Question};
-pub(crate) use view::{bytes, render};
+pub(crate) use view::{bytes, render, wrapped};
 
 #[cfg(test)]
 mod tests;

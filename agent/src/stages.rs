@@ -11,13 +11,15 @@ use boottorrent_swarm::catalog::Method;
 use boottorrent_swarm::record::Params;
 
 use crate::clock;
-use crate::console::Key;
+use crate::console::{Key, shell};
 use crate::supervisor::{Off, switch_off};
 use crate::worker::Boot;
 
 /// First and longest wait before a failed stage is tried again.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 const BACK_OFF_MOST: Duration = Duration::from_secs(30);
+/// How often whoever waits for a person looks up.
+const LOOK: Duration = Duration::from_millis(250);
 
 struct Stage {
     name: &'static str,
@@ -43,12 +45,20 @@ enum Answer {
     AgainThenFrom(u32, &'static str),
 }
 
-const TABLE: [Stage; 12] = [
+const TABLE: [Stage; 13] = [
     Stage {
         name: "modules",
         waits_for: "loading the drivers that this hardware needs",
         deadline: Some(Duration::from_secs(60)),
         run: steps::modules,
+        on_failure: Answer::GoOn,
+        of: None,
+    },
+    Stage {
+        name: steps::RESCUE,
+        waits_for: "bt.rescue: a shell on each console; the boot goes on when one of them is left",
+        deadline: None,
+        run: steps::rescue,
         on_failure: Answer::GoOn,
         of: None,
     },
@@ -211,11 +221,13 @@ pub(crate) fn run(boot: &mut Boot) {
             continue;
         }
         let begun = clock::now();
+        boot.patience.begun(at);
         boot.report.begin(stage.name, &begin_text(stage));
         let deadline = begun + stage.deadline.unwrap_or(Duration::from_secs(u32::MAX.into()));
         match (stage.run)(boot, deadline) {
             Ok(done) => {
                 boot.report.end(stage.name, clock::now().saturating_sub(begun), done.params, &done.text);
+                boot.patience.succeeded(at);
                 if let Some(count) = failures.get_mut(at) {
                     *count = 0;
                 }
@@ -229,6 +241,7 @@ pub(crate) fn run(boot: &mut Boot) {
                 if let Some(slot) = failures.get_mut(at) {
                     *slot = count;
                 }
+                boot.patience.failed(at, clock::now());
                 let took = clock::now().saturating_sub(begun);
                 at = after_failure(boot, at, stage, &failure, took, count);
             }
@@ -238,6 +251,9 @@ pub(crate) fn run(boot: &mut Boot) {
 
 /// Whether the image that was chosen goes another way.
 fn is_passed_over(boot: &Boot, stage: &Stage) -> bool {
+    if stage.name == steps::RESCUE && !steps::is_rescue_due(boot) {
+        return true;
+    }
     let method = boot.image.as_ref().map(|image| image.method);
     stage.of.is_some_and(|of| method.is_some_and(|method| method != of))
 }
@@ -268,6 +284,7 @@ fn after_failure(
 ) -> usize {
     if let Some(next) = failure.next {
         boot.report.fail(stage.name, took, &failure.to_string());
+        lose_patience(boot);
         return go_on(boot, at, next);
     }
     let next = next_stage(at, stage.on_failure, count);
@@ -318,18 +335,41 @@ fn back_off(count: u32) -> Duration {
 fn rest(boot: &Boot, wait: Duration) {
     let until = clock::now() + wait;
     boot.report.forget_keys();
-    boot.report.rest_until(until, "            Enter: try again now   p: power off   r: reboot");
+    boot.report.rest_until(until, &format!("            Enter: try again now   {}", keys()));
     while clock::now() < until {
-        match boot.report.key(until) {
-            Some(Key::Enter) => return,
-            Some(Key::Character('p' | 'P')) => {
-                switch_off(&boot.report, Off::Power, "asked for at the console")
-            }
-            Some(Key::Character('r' | 'R')) => {
-                switch_off(&boot.report, Off::Reboot, "asked for at the console")
-            }
-            _ => {}
+        lose_patience(boot);
+        let look = boot.patience.ends_at().map_or(until, |at| until.min(at.max(clock::now() + LOOK)));
+        match boot.report.key(look) {
+            Some(Key::Enter) => return boot.patience.somebody(clock::now()),
+            Some(key) => take_off(boot, key),
+            None => {}
         }
+    }
+}
+
+/// What people can do wherever they are, as far as it is said where there are no pages.
+fn keys() -> String {
+    let shell = if shell::is_there() { "s: shell   " } else { "" };
+    format!("l: log   d: details   {shell}p: power off   r: reboot")
+}
+
+fn take_off(boot: &Boot, key: Key) {
+    boot.patience.somebody(clock::now());
+    match key {
+        Key::Character('p' | 'P') => switch_off(&boot.report, Off::Power, "asked for at the console"),
+        Key::Character('r' | 'R') => switch_off(&boot.report, Off::Reboot, "asked for at the console"),
+        _ => {}
+    }
+}
+
+/// Reboots once there has been nothing but failures for as long as somebody wanted, unless a person is at work.
+fn lose_patience(boot: &Boot) {
+    let now = clock::now();
+    if !shell::consoles().is_empty() {
+        boot.patience.somebody(now);
+    } else if let Some(why) = boot.patience.is_over(now) {
+        boot.patience.rest(); // where the kernel refuses, it is not asked in a frenzy
+        switch_off(&boot.report, Off::Reboot, &why);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod power;
 mod rescue;
+mod shells;
 
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
@@ -18,11 +19,14 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::cmdline::Cmdline;
+use crate::console::{Key, Logbook, Wish, shell};
+use crate::patience::Patience;
 use crate::report::Report;
-use crate::{clock, mounts, worker};
+use crate::{clock, kmsg, mounts, worker};
 
 use power::PowerButtons;
 use rescue::RescueConsole;
+use shells::{Request, Shells, Wanted};
 
 /// First and longest wait before a dead worker starts again: at once for an accident, not in a frenzy for a fault.
 const RESTART_FIRST: Duration = Duration::from_secs(1);
@@ -53,6 +57,9 @@ struct Supervisor {
     buttons: PowerButtons,
     scan_at: Duration,
     rescue: Option<RescueConsole>,
+    shells: Shells,
+    logbook: Option<Logbook>,
+    patience: Patience,
 }
 
 struct Worker {
@@ -66,14 +73,11 @@ pub(crate) fn main() -> ! {
     let problems = mounts::prepare();
     let cmdline = Cmdline::read();
     quiet_kernel(&cmdline);
+    kmsg::unbound();
     let report = Report::new(&cmdline);
     report.say(&format!("BootTorrent agent {}: process 1 is up", env!("CARGO_PKG_VERSION")));
     for problem in &problems {
         report.note("mounts", problem);
-    }
-    if !cmdline.unreadable.is_empty() {
-        let words = cmdline.unreadable.join(" ");
-        report.note("cmdline", &format!("kernel command line: cannot read {words}; going on without"));
     }
     // Ctrl-Alt-Del comes as SIGINT from now on instead of an instant reset.
     let _ = set_cad_enabled(false); // where the kernel refuses, the instant reset is what is left
@@ -84,7 +88,10 @@ pub(crate) fn main() -> ! {
         back_off: RESTART_FIRST,
         buttons: PowerButtons::default(),
         scan_at: Duration::ZERO,
-        rescue: cmdline.debug.as_deref().and_then(|name| RescueConsole::open(name, &report)),
+        rescue: cmdline.commands.as_deref().and_then(|name| RescueConsole::open(name, &report)),
+        shells: Shells::new(),
+        logbook: Logbook::open(&cmdline),
+        patience: Patience::new(cmdline.panic),
         report,
     };
     loop {
@@ -103,23 +110,45 @@ impl Supervisor {
             self.buttons.scan();
             self.scan_at = now + SCAN;
         }
-        let until = if self.worker.is_none() { self.scan_at.min(self.start_at) } else { self.scan_at };
-        let mut fds = self.buttons.fds();
-        fds.extend(self.signals.as_ref().map(|signals| signals.as_fd()));
-        fds.extend(self.rescue.as_ref().map(|rescue| rescue.fd()));
-        clock::wait_readable(&fds, until);
+        self.wait();
         if self.buttons.pressed() {
             self.off(Off::Power, "the power button was pressed");
         }
         self.take_signals();
         self.take_command();
+        self.take_request();
+        self.take_keys();
+        self.turn_logbook();
+        self.lose_patience();
+    }
+
+    /// Until something has happened, or has to.
+    fn wait(&self) {
+        let mut until = self.scan_at;
+        until = self.logbook.as_ref().and_then(Logbook::due).map_or(until, |due| until.min(due));
+        let mut ears = Vec::new();
+        if self.worker.is_none() {
+            until = until.min(self.start_at);
+            until = self.patience.ends_at().map_or(until, |at| until.min(at));
+            ears = self.report.ears();
+        }
+        let mut fds = self.buttons.fds();
+        fds.extend(self.signals.as_ref().map(|signals| signals.as_fd()));
+        fds.extend(self.rescue.as_ref().map(|rescue| rescue.fd()));
+        fds.extend(self.shells.fd());
+        fds.extend(self.logbook.iter().flat_map(Logbook::fds));
+        fds.extend(ears.iter().map(|ear| ear.as_fd()));
+        clock::wait_readable(&fds, until);
     }
 
     fn take_signals(&mut self) {
         while let Some(Ok(Some(info))) = self.signals.as_ref().map(SignalFd::read_signal) {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGINT) => self.off(Off::Reboot, "Ctrl-Alt-Del"),
-                Ok(Signal::SIGPWR | Signal::SIGUSR2) => self.off(Off::Power, "the hypervisor asked for it"),
+                Ok(Signal::SIGPWR) => self.off(Off::Power, "the hypervisor asked for it"),
+                // What busybox's own init takes from its applets reboot, poweroff and halt.
+                Ok(Signal::SIGTERM) => self.off(Off::Reboot, "asked for in a shell"),
+                Ok(Signal::SIGUSR1 | Signal::SIGUSR2) => self.off(Off::Power, "asked for in a shell"),
                 _ => {} // SIGCHLD: the next turn reaps
             }
         }
@@ -146,6 +175,89 @@ impl Supervisor {
         }
     }
 
+    /// A worker wants a shell on a console, or hears of the end of one that is there.
+    fn take_request(&mut self) {
+        while let Some(Request { console, wanted, from }) = self.shells.request() {
+            match wanted {
+                Wanted::End => self.shells.end(&console),
+                Wanted::Shell(size) => match self.open_shell(&console, size) {
+                    Ok(()) => self.shells.wait(&console, from),
+                    Err(error) => shells::refuse(&from, &error),
+                },
+            }
+        }
+    }
+
+    fn open_shell(&mut self, console: &str, size: Option<(u16, u16)>) -> Result<(), shells::Error> {
+        if self.shells.has(console) {
+            return Ok(());
+        }
+        self.patience.somebody(clock::now());
+        match self.logbook.as_mut().filter(|logbook| logbook.name() == console) {
+            Some(logbook) => logbook.give_up(),
+            None => self.report.give_up_console(console),
+        }
+        self.shells.open(console, size).inspect_err(|_| self.take_back(console))
+    }
+
+    fn take_back(&mut self, console: &str) {
+        match self.logbook.as_mut().filter(|logbook| logbook.name() == console) {
+            Some(logbook) => logbook.take_back(),
+            None => self.report.take_back_console(console),
+        }
+    }
+
+    /// While there is no worker, the consoles' keys are heard here.
+    fn take_keys(&mut self) {
+        if self.worker.is_some() {
+            return;
+        }
+        for (key, console) in self.report.typed() {
+            match key {
+                Key::Other => continue, // noise on a serial line, or a terminal's answer
+                Key::Enter => self.start_at = Duration::ZERO,
+                Key::Character('l' | 'L') => self.report.say_plain(&rescue::kernel_log()),
+                Key::Character('s' | 'S') => {
+                    if let Err(error) = self.open_shell(&console, None) {
+                        self.report.note("shell", &format!("no shell on {console}: {error}"));
+                    }
+                }
+                Key::Character('p' | 'P') => self.off(Off::Power, "asked for at the console"),
+                Key::Character('r' | 'R') => self.off(Off::Reboot, "asked for at the console"),
+                _ => {}
+            }
+            self.patience.somebody(clock::now());
+        }
+    }
+
+    fn turn_logbook(&mut self) {
+        let Some(logbook) = &mut self.logbook else { return };
+        let name = logbook.name().to_owned();
+        for wish in logbook.turn(clock::now()) {
+            match wish {
+                Wish::Off(off) => self.off(off, "asked for at the second console"),
+                Wish::Shell => {
+                    if let Err(error) = self.open_shell(&name, None) {
+                        self.report.note("shell", &format!("no shell on {name}: {error}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A worker counts for itself; nobody is in a hurry where a person is at work.
+    fn lose_patience(&mut self) {
+        let now = clock::now();
+        if self.shells.is_any_open() {
+            self.patience.somebody(now);
+        } else if self.worker.is_none()
+            && let Some(why) = self.patience.is_over(now)
+        {
+            self.patience.rest(); // where the kernel refuses, it is not asked in a frenzy
+            self.off(Off::Reboot, &why);
+        }
+    }
+
     fn reap(&mut self) {
         loop {
             let (pid, how) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
@@ -156,6 +268,10 @@ impl Supervisor {
             };
             if self.worker.as_ref().is_some_and(|worker| worker.pid == pid) {
                 self.mourn(&how);
+            } else if let Some((console, waiting)) = self.shells.ended(pid) {
+                self.take_back(&console);
+                // Only now may the worker draw there.
+                drop(waiting);
             }
         }
     }
@@ -173,8 +289,18 @@ impl Supervisor {
         let wait_s = self.back_off.as_secs();
         let text = format!("the worker died ({why}); it starts again in {wait_s} s, what is verified stays");
         self.report.fail("worker", lived, &text);
-        self.start_at = clock::now() + self.back_off;
+        self.start_later();
+    }
+
+    fn start_later(&mut self) {
+        let now = clock::now();
+        self.patience.lost_worker(now);
+        self.start_at = now + self.back_off;
         self.back_off = (self.back_off * 2).min(RESTART_MOST);
+        let shell = if shell::is_there() { "s: shell   " } else { "" };
+        self.report.say_plain(&format!(
+            "            Enter: start it now   l: the kernel's log   {shell}p: power off   r: reboot"
+        ));
     }
 
     fn start_worker(&mut self, now: Duration) {
@@ -188,8 +314,7 @@ impl Supervisor {
                 let wait_s = self.back_off.as_secs();
                 let text = format!("cannot start the worker: {error}; trying again in {wait_s} s");
                 self.report.fail("worker", Duration::ZERO, &text);
-                self.start_at = now + self.back_off;
-                self.back_off = (self.back_off * 2).min(RESTART_MOST);
+                self.start_later();
             }
         }
     }
@@ -251,9 +376,8 @@ fn adopted() -> Option<Worker> {
 
 fn signals() -> nix::Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in
-        [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGPWR, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGHUP]
-    {
+    let heard = [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGPWR, Signal::SIGTERM, Signal::SIGHUP];
+    for signal in heard.into_iter().chain([Signal::SIGUSR1, Signal::SIGUSR2]) {
         set.add(signal);
     }
     set.thread_block()?;

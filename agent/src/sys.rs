@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -45,6 +45,14 @@ struct RouteEntry {
 pub(crate) fn control_socket() -> io::Result<OwnedFd> {
     // SAFETY: socket(2) takes plain numbers and no memory.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    owned(fd)
+}
+
+/// A socket that asks the kernel about links (rtnetlink(7)).
+pub(crate) fn route_socket() -> io::Result<OwnedFd> {
+    // SAFETY: socket(2) takes plain numbers and no memory.
+    let fd =
+        unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
     owned(fd)
 }
 
@@ -254,15 +262,20 @@ pub(crate) struct Entry {
     /// Below the root.
     pub(crate) workdir: CString,
     pub(crate) nice: i32,
+    /// A descriptor of this process, open until the start, which the program keeps under the same number.
+    pub(crate) kept: Option<RawFd>,
 }
 
 /// Makes the command's process enter before it becomes the program: a session of its own on the terminal that is its
 /// standard input, the group, the root. It ends with the thread that has started it.
 pub(crate) fn enter_before_exec(command: &mut Command, entry: Entry) -> io::Result<()> {
     let root = CString::new(entry.root).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let Entry { group, workdir, nice, .. } = entry;
+    let Entry { group, workdir, nice, kept, .. } = entry;
     let enter = move || {
         enter_group(&group)?;
+        if let Some(kept) = kept {
+            keep_over_exec(kept)?;
+        }
         set_thread_nice(nice)?;
         // What process 1 and its worker read from descriptors would be asleep in the program for good.
         SigSet::empty().thread_set_mask()?;
@@ -280,7 +293,15 @@ fn enter_group(group: &File) -> io::Result<()> {
     // SAFETY: open(2) reads the path, a literal that ends in NUL.
     let score =
         owned(unsafe { libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
-    write_all(score.as_raw_fd(), b"0")
+    write_all(score.as_raw_fd(), b"0")?;
+    // What it finds as the top of the hierarchy is its own group: what it makes there is ended with it.
+    // SAFETY: unshare(2) takes a number and no memory.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })
+}
+
+fn keep_over_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: fcntl(2) with F_SETFD takes plain numbers; a descriptor that is not open is EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })
 }
 
 fn write_all(fd: libc::c_int, bytes: &[u8]) -> io::Result<()> {
@@ -322,16 +343,77 @@ pub(crate) fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// Makes a virtual terminal show text and send characters again, whatever a program did to it.
+const KDSKBMODE: libc::c_ulong = 0x4b45;
+
+/// Linux's `struct vt_mode` (vt.h), which the libc crate does not have.
+#[repr(C)]
+struct SwitchMode {
+    mode: libc::c_char,
+    waitv: libc::c_char,
+    signals: [libc::c_short; 3],
+}
+
+/// Linux's `struct vt_stat` (vt.h).
+#[repr(C)]
+struct Screens {
+    active: libc::c_ushort,
+    signal: libc::c_ushort,
+    state: libc::c_ushort,
+}
+
+/// Makes a virtual terminal show text, send characters and let itself be switched away from again, whatever a program
+/// did to it.
 pub(crate) fn text_mode(terminal: BorrowedFd<'_>) {
     const KDSETMODE: libc::c_ulong = 0x4b3a;
-    const KDSKBMODE: libc::c_ulong = 0x4b45;
+    const VT_SETMODE: libc::c_ulong = 0x5602;
     const KD_TEXT: libc::c_long = 0;
     const K_UNICODE: libc::c_long = 3;
+    const VT_AUTO: libc::c_char = 0;
+    let by_itself = SwitchMode { mode: VT_AUTO, waitv: 0, signals: [0; 3] };
+    // SAFETY: VT_SETMODE reads one `struct vt_mode`; `by_itself` has that layout and lives until the call has returned.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), VT_SETMODE, &raw const by_itself) };
     // SAFETY: KDSETMODE takes a number and no memory. On anything but a virtual terminal it fails, and nothing is lost.
     unsafe { libc::ioctl(terminal.as_raw_fd(), KDSETMODE, KD_TEXT) };
     // SAFETY: KDSKBMODE takes a number and no memory either.
     unsafe { libc::ioctl(terminal.as_raw_fd(), KDSKBMODE, K_UNICODE) };
+}
+
+/// Makes a virtual terminal deaf to the keyboard, its special keys included, until `text_mode`.
+pub(crate) fn mute_keyboard(terminal: BorrowedFd<'_>) {
+    const K_OFF: libc::c_long = 4;
+    // SAFETY: KDSKBMODE takes a number and no memory. On anything but a virtual terminal it fails, and nothing is lost.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), KDSKBMODE, K_OFF) };
+}
+
+/// The number of the virtual terminal that is shown; `terminal` is any of them.
+pub(crate) fn shown_terminal(terminal: BorrowedFd<'_>) -> Option<u16> {
+    const VT_GETSTATE: libc::c_ulong = 0x5603;
+    let mut screens = Screens { active: 0, signal: 0, state: 0 };
+    // SAFETY: VT_GETSTATE writes one `struct vt_stat`; `screens` has that layout and lives until the call has returned.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), VT_GETSTATE, &raw mut screens) }).ok()?;
+    Some(screens.active)
+}
+
+/// Has a virtual terminal shown; it takes effect in a moment.
+pub(crate) fn show_terminal(terminal: BorrowedFd<'_>, number: u16) {
+    const VT_ACTIVATE: libc::c_ulong = 0x5606;
+    // SAFETY: VT_ACTIVATE takes a number and no memory. What cannot be shown leaves things as they are.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), VT_ACTIVATE, libc::c_long::from(number)) };
+}
+
+/// Makes the command's process lead a session of its own on the terminal that is its standard input, taken from whoever
+/// has it, with no signal masked.
+pub(crate) fn lead_before_exec(command: &mut Command) {
+    let lead = || {
+        // What we read from descriptors would be asleep in a shell for good.
+        SigSet::empty().thread_set_mask()?;
+        // SAFETY: setsid(2) takes nothing.
+        check(unsafe { libc::setsid() })?;
+        // SAFETY: TIOCSCTTY takes a plain number, 1 for a terminal that another session has; standard input is it by now.
+        check(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 1) })
+    };
+    // SAFETY: `lead` makes system calls only and touches no memory but the stack: it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(lead) };
 }
 
 fn interface_request(name: &str) -> io::Result<libc::ifreq> {

@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use boottorrent_swarm::Mac;
 use boottorrent_swarm::catalog::{Catalog, Image};
+use boottorrent_swarm::next_boot::NextBoot;
 use boottorrent_swarm::nodefile::NodeFile;
 use boottorrent_swarm::template::Values;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::cmdline::Cmdline;
+use crate::console::shell;
 use crate::courier::Courier;
 use crate::download::Download;
 use crate::image::{Laid, Plan, Shelf};
 use crate::lease::{Lease, Whereabouts};
 use crate::link::Card;
+use crate::patience::Patience;
 use crate::report::{self, Report};
 use crate::stages::{self, Failure};
 use crate::{mounts, run, trust};
@@ -29,6 +32,8 @@ use crate::{mounts, run, trust};
 pub(crate) const COMMAND: &str = "worker";
 /// Where a panicking worker leaves its last sentence for process 1.
 pub(crate) const PANIC_FILE: &str = "panic";
+/// The words of the kernel's command line that cannot be read have been told.
+const TOLD_FILE: &str = "cmdline-told";
 
 /// What the stages know of this node and its boot; each fills in what the next ones need.
 pub(crate) struct Boot {
@@ -47,6 +52,8 @@ pub(crate) struct Boot {
     pub(crate) node: Option<NodeFile>,
     pub(crate) overlay: Arc<[u8]>,
     pub(crate) image: Option<Image>,
+    /// What the master wants this boot to be, until that is done.
+    pub(crate) next_boot: Option<NextBoot>,
     /// An earlier worker's choice was taken up by this one.
     pub(crate) choice_counted: bool,
     /// Why the menu is shown again.
@@ -56,6 +63,7 @@ pub(crate) struct Boot {
     /// Programs that ended at once, one after the other.
     pub(crate) ended_at_once: u32,
     pub(crate) orders: Orders,
+    pub(crate) patience: Patience,
     pub(crate) laid: Option<(Plan, Laid, Arc<Shelf>)>,
     pub(crate) download: Option<Download>,
     /// Until then, a node that sees nobody else is not sure to be alone.
@@ -132,7 +140,10 @@ pub(crate) fn main() -> ExitCode {
     let cmdline = Cmdline::read();
     let report = Report::new(&cmdline);
     report.take_identity();
+    tell_refused(&report, &cmdline);
     report.show_pages();
+    shell::resume(&report);
+    let patience = Patience::new(cmdline.panic);
     stages::run(&mut Boot {
         report,
         cmdline,
@@ -147,17 +158,27 @@ pub(crate) fn main() -> ExitCode {
         node: None,
         overlay: Arc::default(),
         image: None,
+        next_boot: None,
         choice_counted: false,
         notice: None,
         at_menu: false,
         ended_at_once: 0,
         orders,
+        patience,
         laid: None,
         download: None,
         alone_from: Duration::ZERO,
     });
     // The table ends with the next kernel; whatever else ends it, process 1 starts over.
     ExitCode::FAILURE
+}
+
+/// Once a boot, and to both ends: a misspelt word is what the person at the master has to mend.
+fn tell_refused(report: &Report, cmdline: &Cmdline) {
+    if mounts::kept(TOLD_FILE).is_none() {
+        cmdline.refused.iter().for_each(|sentence| report.note("cmdline", sentence));
+        let _ = mounts::keep(TOLD_FILE, ""); // then the next worker says it again
+    }
 }
 
 /// What process 1 wants of the worker, and whether a program has to be asked to end first.

@@ -1,5 +1,5 @@
 //! `boottorrentctl`: what people ask of a running master, and the power of its nodes.
-//! Reads what gen and the daemons wrote, asks systemd and its journal; never changes anything of theirs.
+//! Reads what gen and the daemons wrote, asks systemd and its journal; what it changes is a node's next boot alone.
 
 pub mod config;
 pub(crate) mod hook;
@@ -13,6 +13,7 @@ mod seed;
 mod status;
 mod show;
 mod history;
+mod boot;
 mod wake;
 
 use std::fmt;
@@ -68,7 +69,8 @@ pub fn main() -> ExitCode {
     end(match &options.action {
         Action::Status { json, watch } => status::run(&options, *json, *watch),
         Action::Log { node, follow, boot } => history::run(&options, node, *follow, *boot),
-        Action::Wake { nodes } => wake::run(&options, nodes),
+        Action::Wake { nodes, next } => wake::run(&options, nodes, next.as_ref()),
+        Action::Boot { nodes, next } => boot::run(&options, nodes, next),
     })
 }
 

@@ -8,6 +8,7 @@ mod packet;
 pub mod origin;
 mod plan;
 mod boot;
+mod once;
 mod leases;
 mod reply;
 mod answer;

@@ -4,6 +4,7 @@
 pub mod service;
 pub mod site;
 pub mod store;
+mod orders;
 pub mod dhcp;
 pub mod nodelog;
 pub mod ra;

@@ -12,7 +12,7 @@ mod nodes;
 mod power;
 mod rack;
 mod section;
-mod value;
+pub(crate) mod value;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +70,8 @@ pub struct Bootstrap {
     pub ipxe: Option<PathBuf>,
     /// Kernel modules beyond the usual ones.
     pub extra_modules: Vec<String>,
+    /// The nodes' shell.
+    pub busybox: Option<At<PathBuf>>,
     pub cmdline: String,
 }
 

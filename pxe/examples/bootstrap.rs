@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         kernel: Some(kernel.into()),
         modules: Some(modules.into()),
         purposes: Vec::new(),
+        busybox: None,
         extra_modules: Vec::new(),
         agent: agent.into(),
         site_key: KEY_OF_THE_MANUAL.to_owned(),

@@ -19,6 +19,8 @@ use crate::{Error, drivers, index, kernel, script};
 
 /// Where Debian's package ipxe puts `undionly.kpxe` and `snponly.efi`.
 pub const DEFAULT_IPXE: &str = "/usr/lib/ipxe";
+/// What every busybox says of itself.
+const BUSYBOX_MARK: &[u8] = b"BusyBox v";
 /// iPXE for firmware that is not iPXE: BIOS (behind UNDI) and UEFI (behind SNP), with the firmware's own driver.
 const LOADERS: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
 /// Bytes of a minisign public key: algorithm, key number, Ed25519 key; base64 without padding of them is this long.
@@ -37,6 +39,8 @@ pub struct Bootstrap {
     pub extra_modules: Vec<String>,
     /// The agent, a static program: the node's `/init`.
     pub agent: PathBuf,
+    /// A static busybox, the nodes' shell; `None`: they have none.
+    pub busybox: Option<PathBuf>,
     /// The site's public key: the second line of a minisign public key file.
     pub site_key: String,
     /// What the nodes get as `bt.master=`.
@@ -64,7 +68,7 @@ pub struct Part {
 pub struct Report {
     /// Version of the kernel and of its modules.
     pub kernel: String,
-    /// Kernel, modules, agent: all that a node fetches before the agent runs, iPXE aside.
+    /// Kernel, modules, shell, agent: all that a node fetches before the agent runs, iPXE aside.
     pub parts: Vec<Part>,
     /// Names of the modules in the image.
     pub modules: Vec<String>,
@@ -102,6 +106,7 @@ impl fmt::Display for Report {
 pub fn build(bootstrap: &Bootstrap, out: &Path, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
     let script = script::emit(bootstrap.master, &bootstrap.cmdline)?;
     let agent = read_agent(&bootstrap.agent)?;
+    let busybox = bootstrap.busybox.as_deref().map(read_busybox).transpose()?;
     let key = site_key(&bootstrap.site_key)?;
     let kernel_path = bootstrap.kernel.clone().map_or_else(running_kernel, Ok)?;
     let kernel = fs::read(&kernel_path).map_err(Error::io("reading the kernel", &kernel_path))?;
@@ -122,12 +127,15 @@ pub fn build(bootstrap: &Bootstrap, out: &Path, progress: &mut dyn FnMut(&str)) 
     let modules_packed = packed_modules(&modules, bootstrap.cache.as_deref(), progress)?;
     let packing = Error::io("packing the initramfs", out);
     let agent_packed = agent_archive(&agent, key).and_then(|archive| compress(&archive)).map_err(packing)?;
+    let packing = Error::io("packing the initramfs", out);
+    let shell_packed =
+        busybox.as_deref().map(shell_archive).transpose().map_err(packing)?.unwrap_or_default();
 
     let boot = out.join("boot");
     fs::create_dir_all(&boot).map_err(Error::io("making the folder", &boot))?;
     write(&boot.join("vmlinuz"), &[&kernel])?;
     // The kernel unpacks one archive after another; the agent comes last and so would win over any other file.
-    write(&boot.join("initramfs"), &[&modules_packed, &agent_packed])?;
+    write(&boot.join("initramfs"), &[&modules_packed, &shell_packed, &agent_packed])?;
     write(&boot.join("boot.ipxe"), &[script.as_bytes()])?;
     for name in LOADERS {
         let path = bootstrap.ipxe.join(name);
@@ -142,13 +150,12 @@ pub fn build(bootstrap: &Bootstrap, out: &Path, progress: &mut dyn FnMut(&str)) 
         size: plain.len() as u64,
         fetched: packed.len() as u64,
     };
+    let mut parts = vec![part("kernel", &kernel, &kernel), part("modules", &modules, &modules_packed)];
+    parts.extend(busybox.iter().map(|busybox| part("busybox", busybox, &shell_packed)));
+    parts.push(part("agent", &agent, &agent_packed));
     Ok(Report {
         kernel: version,
-        parts: vec![
-            part("kernel", &kernel, &kernel),
-            part("modules", &modules, &modules_packed),
-            part("agent", &agent, &agent_packed),
-        ],
+        parts,
         modules: closure.members.into_keys().collect(),
         absent: closure.absent,
     })
@@ -167,15 +174,40 @@ fn running_kernel() -> Result<PathBuf, Error> {
 
 fn read_agent(path: &Path) -> Result<Vec<u8>, Error> {
     let agent = fs::read(path).map_err(Error::io("reading the agent", path))?;
-    let bad = |why| Error::BadAgent { path: path.to_owned(), why };
-    let elf = Elf::parse(&agent).map_err(bad)?;
-    if elf.machine() != X86_64 {
-        return Err(bad("it is not built for x86-64"));
-    }
-    if !elf.is_static_program().map_err(bad)? {
-        return Err(bad("it is not a static program, and the image has no dynamic loader"));
-    }
+    check_program(&agent).map_err(|why| Error::BadAgent { path: path.to_owned(), why })?;
     Ok(agent)
+}
+
+/// Whether the file can be the nodes' shell.
+///
+/// # Errors
+/// What it lacks, and which package has one.
+pub fn check_busybox(path: &Path) -> Result<(), Error> {
+    read_busybox(path).map(drop)
+}
+
+fn read_busybox(path: &Path) -> Result<Vec<u8>, Error> {
+    let bad = |why| Error::BadBusybox { path: path.to_owned(), why };
+    let busybox = match fs::read(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(bad("it does not exist")),
+        other => other.map_err(Error::io("reading busybox", path))?,
+    };
+    check_program(&busybox).map_err(bad)?;
+    if !busybox.windows(BUSYBOX_MARK.len()).any(|bytes| bytes == BUSYBOX_MARK) {
+        return Err(bad("it is another program"));
+    }
+    Ok(busybox)
+}
+
+fn check_program(bytes: &[u8]) -> Result<(), &'static str> {
+    let elf = Elf::parse(bytes)?;
+    if elf.machine() != X86_64 {
+        return Err("it is not built for x86-64");
+    }
+    if !elf.is_static_program()? {
+        return Err("it is not a static program, and the image has no dynamic loader");
+    }
+    Ok(())
 }
 
 /// The line of base64 alone: a whole key file is told from it by its length.
@@ -216,6 +248,14 @@ fn agent_archive(agent: &[u8], key: &str) -> io::Result<Vec<u8>> {
     archive.file("etc/boottorrent/site.pub", 0o644, format!("{key}\n").as_bytes())?;
     archive.file("init", 0o755, agent)?;
     archive.finish()
+}
+
+/// The links to its applets are made on the node, by itself, once somebody wants them.
+fn shell_archive(busybox: &[u8]) -> io::Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    archive.directory("bin", 0o755)?;
+    archive.file("bin/busybox", 0o755, busybox)?;
+    compress(&archive.finish()?)
 }
 
 /// Compresses the modules, or takes what the last build made of the same bytes.

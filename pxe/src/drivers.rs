@@ -84,9 +84,9 @@ pub enum Purpose {
     Graphics,
 }
 
-/// The processor's modalias asks for its KVM. A tap and a bridge are nobody's hardware.
-pub(crate) const GUESTS: &[&str] = &["bridge", "kvm_amd", "kvm_intel", "tun"];
-const GUESTS_ALWAYS: &[&str] = &["tun"];
+/// The processor's modalias asks for its KVM. Taps are nobody's hardware: macvtap's are the agent's, tun's a program's own.
+pub(crate) const GUESTS: &[&str] = &["kvm_amd", "kvm_intel", "macvtap", "tun"];
+const GUESTS_ALWAYS: &[&str] = &["macvtap", "tun"];
 
 /// Displays that show a picture without a firmware file. amdgpu, radeon and most of nouveau refuse without theirs, and by
 /// then they have taken the firmware's picture away: a site that has such cards names them in extra-modules and knows why.

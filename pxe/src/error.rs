@@ -27,6 +27,8 @@ pub enum Error {
     NoNetworkDriver { folder: PathBuf },
     /// The agent can't be `/init`.
     BadAgent { path: PathBuf, why: &'static str },
+    /// The nodes' shell can't be one.
+    BadBusybox { path: PathBuf, why: &'static str },
     /// iPXE is not installed.
     NoIpxe { path: PathBuf },
     /// The extra kernel command line can't be carried by the boot script.
@@ -90,6 +92,11 @@ impl fmt::Display for Error {
             Error::BadAgent { path, why } => write!(
                 f,
                 "{}: can't be the node's /init: {why}; build the agent with RUSTFLAGS=\"-C target-feature=+crt-static\"",
+                path.display()
+            ),
+            Error::BadBusybox { path, why } => write!(
+                f,
+                "{}: can't be the nodes' shell: {why}; install the package busybox-static, or name a static busybox",
                 path.display()
             ),
             Error::NoIpxe { path } => write!(

@@ -19,7 +19,7 @@ mod bootstrap;
 mod demands;
 pub mod bundle;
 
-pub use bootstrap::{Bootstrap, DEFAULT_IPXE, Part, Report, build};
+pub use bootstrap::{Bootstrap, DEFAULT_IPXE, Part, Report, build, check_busybox};
 pub use demands::{Demands, demands};
 pub use drivers::Purpose;
 pub use error::Error;

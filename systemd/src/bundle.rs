@@ -10,7 +10,7 @@ use boottorrent_masterd::site::program::RootKind;
 use boottorrent_masterd::site::{Findings, Os};
 use boottorrent_masterd::store::{Context, Store};
 use boottorrent_pxe::bundle::{self, Tree, Wanted};
-use boottorrent_swarm::catalog::{MAX_VARIABLES, Program, Role};
+use boottorrent_swarm::catalog::{MAX_VARIABLES, Program};
 use std::fs;
 use std::path::Path;
 
@@ -76,14 +76,8 @@ pub(crate) fn check(os: &Os, bundle: &Bundle, findings: &Findings) -> Result<(),
             return Ok(());
         }
     };
+    root::check_bundle(&collected.tree, os, findings)?;
     let Some(program) = &os.program else { return Ok(()) };
-    let Some(path) = program.value.argv.first() else { return Ok(()) };
-    let is_placed = os.parts.iter().any(|part| part.role == Role::Placed(path.clone()));
-    if !is_placed && !collected.tree.has_file(Path::new(path)) {
-        let what = format!("the bundle has no {path}");
-        let remedy = "write /usr/bin/qemu-system-x86_64 first, or name a root that has it";
-        findings.add(&program.place, what, remedy);
-    }
     let variables = with_environment(os, &program.value).env.len();
     if variables > MAX_VARIABLES {
         let what = format!("\"env\" has {variables} variables together with those of the bundle");

@@ -8,7 +8,7 @@ use crate::key::SiteKey;
 use crate::overlay;
 use boottorrent_masterd::seed::config::TorrentConfig;
 use boottorrent_masterd::site::bundle::Display;
-use boottorrent_masterd::site::{Node, Site};
+use boottorrent_masterd::site::{Node, Os, Site};
 use boottorrent_masterd::store::{self, Context, Generation, Store};
 use boottorrent_pxe::{Bootstrap, DEFAULT_IPXE, Purpose, Report};
 use boottorrent_swarm::Mac;
@@ -98,6 +98,7 @@ fn bootstrap(inputs: &Inputs<'_>) -> Bootstrap {
         purposes: purposes(inputs.site),
         extra_modules: wanted.extra_modules.clone(),
         agent: inputs.agent.to_owned(),
+        busybox: wanted.busybox.as_ref().map(|busybox| busybox.value.clone()),
         site_key: inputs.key.public_base64(),
         master: inputs.site.address.value,
         cmdline: wanted.cmdline.clone(),
@@ -106,11 +107,13 @@ fn bootstrap(inputs: &Inputs<'_>) -> Bootstrap {
     }
 }
 
-/// What the site's bundles need of the kernel.
+/// What the site's bundles and taps need of the kernel.
 fn purposes(site: &Site) -> Vec<Purpose> {
     let displays: Vec<Display> =
         site.images.iter().filter_map(|os| Some(os.bundle.as_ref()?.display)).collect();
-    let guests = (!displays.is_empty()).then_some(Purpose::Guests);
+    let has_tap = |os: &Os| os.program.as_ref().is_some_and(|program| program.value.tap);
+    let has_guests = !displays.is_empty() || site.images.iter().any(has_tap);
+    let guests = has_guests.then_some(Purpose::Guests);
     let graphics = displays.contains(&Display::Sdl).then_some(Purpose::Graphics);
     guests.into_iter().chain(graphics).collect()
 }

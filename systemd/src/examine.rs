@@ -44,7 +44,7 @@ pub(crate) fn examine(options: &Options) -> Result<Examined, Error> {
     let key = SiteKey::read(&options.key).map_err(&mut told).ok();
     let agent = options.agent().map_err(&mut told).ok();
     let units = match site.as_ref().filter(|_| findings.is_empty()) {
-        Some(site) => examine_images(site, options, &store, &findings).map_err(&mut told).ok(),
+        Some(site) => examine_images(site, options, &store, &findings).map_err(&mut told).ok().flatten(),
         None => None,
     };
     let all: Vec<String> = findings.into_sorted().iter().map(Finding::to_string).chain(mistakes).collect();
@@ -81,12 +81,16 @@ fn examine_images(
     options: &Options,
     store: &Store,
     findings: &Findings,
-) -> Result<Units, Error> {
+) -> Result<Option<Units>, Error> {
     for os in &site.images {
         match &os.bundle {
             Some(wanted) => bundle::check(os, wanted, findings)?,
             None => root::check(os, findings)?,
         }
+    }
+    // What could not be looked at is told; its size, and the units that serve it, are not known.
+    if !findings.is_empty() {
+        return Ok(None);
     }
     let plans = plans(site)?;
     check_space(&plans, store, &Place::file(&options.dir.join(site::FILE)), findings)?;
@@ -99,7 +103,7 @@ fn examine_images(
     for path in install::taken(&options.root, &units) {
         findings.add(&Place::file(&path), install::TAKEN.0, install::TAKEN.1);
     }
-    Ok(units)
+    Ok(Some(units))
 }
 
 /// The parts of the bootstrap image that come from this machine unless the site names others. Whether they fit
@@ -125,6 +129,13 @@ fn check_bootstrap(site: &Site, place: &Place, findings: &Findings) {
             modules.display()
         );
         findings.add(place, what, "name the folder lib/modules/<version> of the kernel");
+    }
+    if let Some(busybox) = &wanted.busybox
+        && let Err(e) = boottorrent_pxe::check_busybox(&busybox.value)
+    {
+        let told = e.to_string();
+        let (what, remedy) = told.rsplit_once("; ").unwrap_or((&told, "make it readable"));
+        findings.add(&busybox.place, what, remedy);
     }
     let ipxe = wanted.ipxe.clone().unwrap_or_else(|| DEFAULT_IPXE.into());
     for name in ["undionly.kpxe", "snponly.efi"].iter().filter(|n| !ipxe.join(n).is_file()) {

@@ -336,7 +336,8 @@ fn is_ordered(files: &[(&str, bool)]) -> bool {
 fn piece_length(total: u64) -> u32 {
     const MIB: u64 = 1 << 20;
     let usual = match total {
-        0..0x2000_0001 => MIB / 4,
+        0..0x1000_0001 => MIB / 8,
+        0x1000_0001..0x2000_0001 => MIB / 4,
         0x2000_0001..0x8000_0000 => MIB / 2,
         _ => MIB,
     };
@@ -395,7 +396,9 @@ mod tests {
     #[test]
     fn pieces_grow_with_the_image() {
         let kib = |total| piece_length(total) >> 10;
-        assert_eq!(kib(1), 256);
+        assert_eq!(kib(1), 128);
+        assert_eq!(kib(256 << 20), 128);
+        assert_eq!(kib((256 << 20) + 1), 256);
         assert_eq!(kib(512 << 20), 256);
         assert_eq!(kib((512 << 20) + 1), 512);
         assert_eq!(kib((2 << 30) - 1), 512);

@@ -7,9 +7,10 @@ use crate::error::Error;
 use crate::image::hex;
 use crate::overlay;
 use crate::squashfs;
-use boottorrent_masterd::site::program::{Root, RootKind};
-use boottorrent_masterd::site::{Findings, Os};
+use boottorrent_masterd::site::program::{MOUNTED, Root, RootKind, mounted_over};
+use boottorrent_masterd::site::{Findings, Os, Place};
 use boottorrent_masterd::store::{self, Context, Store};
+use boottorrent_pxe::bundle;
 use boottorrent_swarm::catalog::{Program, Role};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -129,14 +130,36 @@ pub(crate) fn check(os: &Os, findings: &Findings) -> Result<(), Error> {
         findings.add(&root.place, what, format!("install the package {}", squashfs::PACKAGE));
         return Ok(());
     }
-    let mut tree = Tree::open(&root.source, root.kind)?;
-    for part in &os.parts {
-        if let Role::Placed(path) = &part.role {
-            tree.place(path, &part.source);
+    check_tree(Tree::open(&root.source, root.kind)?, os, &program.value, &program.place, findings)
+}
+
+/// The same for a bundle with the maintainer's own files over it.
+pub(crate) fn check_bundle(bundle: &bundle::Tree, os: &Os, findings: &Findings) -> Result<(), Error> {
+    let Some(program) = &os.program else { return Ok(()) };
+    check_tree(Tree::of_bundle(bundle), os, &program.value, &program.place, findings)
+}
+
+fn check_tree(
+    mut tree: Tree,
+    os: &Os,
+    program: &Program,
+    place: &Place,
+    findings: &Findings,
+) -> Result<(), Error> {
+    let placed = os.parts.iter().filter_map(|part| match &part.role {
+        Role::Placed(path) => Some((part, path)),
+        _ => None,
+    });
+    for (part, path) in placed.clone() {
+        if let Some(what) = tree.obstacle(path) {
+            findings.add(&part.place, what, "give the file another path");
         }
     }
-    let tell = |(what, remedy): (String, String)| findings.add(&program.place, what, remedy);
-    examine(&tree, &program.value)?.into_iter().for_each(tell);
+    for (part, path) in placed {
+        tree.place(path, &part.source);
+    }
+    let tell = |(what, remedy): (String, String)| findings.add(place, what, remedy);
+    examine(&tree, program)?.into_iter().for_each(tell);
     Ok(())
 }
 
@@ -146,11 +169,17 @@ type Wrong = (String, String);
 fn examine(tree: &Tree, program: &Program) -> Result<Vec<Wrong>, Error> {
     let mut wrong = Vec::new();
     let workdir = tree.resolve(&program.workdir);
-    if !workdir.is_some_and(|(_, entry)| entry.kind == Kind::Folder) && program.workdir != "/" {
+    let is_there = workdir.is_some_and(|(_, entry)| entry.kind == Kind::Folder);
+    if !is_there && program.workdir != "/" && !MOUNTED.contains(&program.workdir.as_str()) {
         let what = format!("\"workdir\": the root has no folder {}", program.workdir);
         wrong.push((what, "make it there, or name another".to_owned()));
     }
     let Some(path) = program.argv.first() else { return Ok(wrong) };
+    if let Some(mounted) = mounted_over(path) {
+        let what = format!("{path} is below {mounted}, which is the node's own and not the root's");
+        wrong.push((what, "put the program elsewhere, as /bin/program".to_owned()));
+        return Ok(wrong);
+    }
     let mut wanted = vec![(path.clone(), None)];
     let mut seen = BTreeSet::new();
     while let Some((path, by)) = wanted.pop() {

@@ -4,6 +4,7 @@ pub mod sizes;
 pub mod swarm;
 pub mod fetch;
 pub mod boots;
+pub mod menu;
 
 use crate::board::aligned;
 

@@ -12,6 +12,7 @@ pub mod installation;
 pub mod master;
 pub mod site;
 mod qmp;
+pub mod picture;
 pub mod console;
 pub mod node;
 pub mod os;

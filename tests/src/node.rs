@@ -1,11 +1,12 @@
 //! A node: QEMU with real firmware that boots from the lab's wire. Switched on when made, off when dropped.
-//! It has no disk unless it is given an empty one, and nothing from the host but its tap, its consoles and its keyboard.
+//! It has no disk unless it is given a small one, and nothing from the host but its tap, its consoles and its keyboard.
 
 use crate::clock::{now, wait_for};
 use crate::console::Console;
 use crate::error::LabError;
 use crate::lab::Lab;
 use crate::network::Port;
+use crate::picture::Picture;
 use crate::process::{Launch, Process};
 use crate::qmp;
 use serde_json::json;
@@ -42,6 +43,14 @@ pub struct Card {
     pub wire: String,
 }
 
+/// The graphics card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vga {
+    Std,
+    Virtio,
+    None,
+}
+
 /// What stands on the node's type plate.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
@@ -49,12 +58,13 @@ pub struct NodeSpec {
     pub mac: String,
     pub firmware: Firmware,
     pub nic: Nic,
+    pub vga: Vga,
     pub memory_mb: u32,
     pub usb_keyboard: bool,
     /// A second serial line, `ttyS1`.
     pub second_serial: bool,
-    /// An empty disk behind the network card in the boot order.
-    pub disk: bool,
+    /// A disk behind the network card in the boot order: how it begins; the rest is empty.
+    pub disk: Option<Vec<u8>>,
     /// A node that resets itself starts again, as a real one does; otherwise that ends QEMU.
     pub may_reset: bool,
     /// In the slots before the card that it boots from.
@@ -72,10 +82,11 @@ impl NodeSpec {
             mac: format!("52:54:00:b7:00:{number:02x}"),
             firmware: Firmware::Bios,
             nic: Nic::Virtio,
+            vga: Vga::Std,
             memory_mb: 768,
             usb_keyboard: false,
             second_serial: false,
-            disk: false,
+            disk: None,
             may_reset: false,
             cards: Vec::new(),
             clock: None,
@@ -91,6 +102,12 @@ impl NodeSpec {
     #[must_use]
     pub fn e1000(mut self) -> Self {
         self.nic = Nic::E1000;
+        self
+    }
+
+    #[must_use]
+    pub fn vga(mut self, vga: Vga) -> Self {
+        self.vga = vga;
         self
     }
 
@@ -113,8 +130,8 @@ impl NodeSpec {
     }
 
     #[must_use]
-    pub fn disk(mut self) -> Self {
-        self.disk = true;
+    pub fn disk(mut self, begins_with: Vec<u8>) -> Self {
+        self.disk = Some(begins_with);
         self
     }
 
@@ -141,7 +158,12 @@ impl NodeSpec {
         let accelerator = std::env::var("BT_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".into());
         let mut argv: Vec<String> = Vec::new();
         let mut add = |words: &str| argv.extend(words.split(' ').map(str::to_owned));
-        add("qemu-system-x86_64 -nodefaults -no-user-config -display none -vga std");
+        let vga = match self.vga {
+            Vga::Std => "std",
+            Vga::Virtio => "virtio",
+            Vga::None => "none",
+        };
+        add(&format!("qemu-system-x86_64 -nodefaults -no-user-config -display none -vga {vga}"));
         add(&format!("-accel {accelerator} -m {}", self.memory_mb));
         add("-device virtio-rng-pci");
         add("-chardev stdio,id=s0,signal=off -serial chardev:s0");
@@ -165,9 +187,11 @@ impl NodeSpec {
         let nic = if self.nic == Nic::Virtio { "virtio-net-pci" } else { "e1000" };
         let rom = if self.firmware == Firmware::Uefi { ",romfile=" } else { "" };
         add(&format!("-device {nic},netdev=n0,mac={},bootindex=0{rom}", self.mac));
-        if self.disk {
+        if let Some(begins_with) = &self.disk {
             let disk = lab.path(&format!("{}.disk", self.name));
-            let file = std::fs::File::create(&disk).map_err(LabError::io("make", &disk))?;
+            std::fs::write(&disk, begins_with).map_err(LabError::io("make", &disk))?;
+            let file =
+                std::fs::File::options().write(true).open(&disk).map_err(LabError::io("make", &disk))?;
             file.set_len(DISK_BYTES).map_err(LabError::io("make", &disk))?;
             add(&format!("-drive if=none,id=d0,format=raw,file={}", disk.display()));
             add("-device virtio-blk-pci,drive=d0,bootindex=1");
@@ -256,6 +280,18 @@ impl Node {
         qmp::command(&self.qmp, "screendump", &arguments).map(drop)
     }
 
+    /// What the screen shows now.
+    ///
+    /// # Errors
+    /// When QEMU is gone, or the node has no screen.
+    pub fn look(&self) -> Result<Picture, LabError> {
+        let file = self.picture.with_extension("ppm");
+        let arguments = json!({ "filename": file.to_string_lossy(), "format": "ppm" });
+        qmp::command(&self.qmp, "screendump", &arguments)?;
+        let bytes = std::fs::read(&file).map_err(LabError::io("read", &file))?;
+        Picture::parse(&bytes).ok_or_else(|| LabError::Machine(format!("{} is no picture", file.display())))
+    }
+
     /// Presses keys one after the other, by QEMU's names: `2`, `ret`, `ctrl-alt-delete`.
     ///
     /// # Errors
@@ -282,6 +318,14 @@ impl Node {
     /// When QEMU is gone.
     pub fn press_power(&self) -> Result<(), LabError> {
         qmp::command(&self.qmp, "system_powerdown", &json!({})).map(drop)
+    }
+
+    /// Presses the reset button; a node that may not reset itself is off then.
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn reset(&self) -> Result<(), LabError> {
+        qmp::command(&self.qmp, "system_reset", &json!({})).map(drop)
     }
 
     /// Cuts the power.

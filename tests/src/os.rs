@@ -57,6 +57,16 @@ pub fn program() -> Result<PathBuf, LabError> {
     Ok(folder)
 }
 
+/// GRUB's rescue CD, which ends at its prompt. File: `rescue.iso`.
+///
+/// # Errors
+/// When the script fails.
+pub fn grub() -> Result<PathBuf, LabError> {
+    let folder = programs::cache().join("os/grub");
+    make("tests/images/grub", &[&folder.to_string_lossy()])?;
+    Ok(folder)
+}
+
 /// Debian 12 in memory, up to systemd's login prompt. Files: `vmlinuz`, `initrd.img`, `filesystem.squashfs`.
 ///
 /// # Errors

@@ -69,7 +69,7 @@ pub struct Site {
     /// Appended to the bootstrap's kernel line, with its own leading blank.
     pub bootstrap_cmdline: String,
     /// Further lines of `[bootstrap]`.
-    pub bootstrap_more: String,
+    pub bootstrap_keys: String,
     /// Whole further sections.
     pub more: String,
     /// Path below the site folder and content: overlays and the like.
@@ -108,6 +108,13 @@ impl Site {
         self
     }
 
+    /// The nodes have a shell.
+    #[must_use]
+    pub fn busybox(mut self) -> Self {
+        self.bootstrap_keys = "busybox = true\n".into();
+        self
+    }
+
     #[must_use]
     pub fn file(mut self, path: &str, content: &str) -> Self {
         self.files.push((path.into(), content.into()));
@@ -121,10 +128,10 @@ impl Site {
             "[site]\nname = \"lab\"\ninterface = \"eth0\"\naddress = \"10.0.0.1\"\n\n\
              [dhcp]\nmode = \"server\"\nlease-time = \"12h\"\n\n\
              [[dhcp.subnet]]\nnetwork = \"10.0.0.0/24\"\nrange = \"10.0.0.100-10.0.0.200\"\n\
-             options = {{ routers = [\"10.0.0.1\"], domain-name = \"lab.example\" }}\n\n\
+             options = {{ routers = [\"10.0.0.1\"], domain-name = \"lab.example\", domain-name-servers = [\"10.0.0.1\"] }}\n\n\
              [bootstrap]\nkernel = \"{KERNEL}/vmlinuz\"\nmodules = \"{KERNEL}/lib/modules/{kernel_version}\"\n\
              cmdline = \"console=tty0 console=ttyS0,115200{}\"\n{}",
-            self.bootstrap_cmdline, self.bootstrap_more
+            self.bootstrap_cmdline, self.bootstrap_keys
         );
         if let Some((default, timeout)) = &self.menu {
             let _ = write!(toml, "\n[menu]\ndefault = \"{default}\"\ntimeout = \"{timeout}\"\n");

@@ -46,7 +46,7 @@ enum Asked {
 }
 
 fn arguments() -> Result<Asked, lexopt::Error> {
-    let mut plan = Plan::new(8, 64 << 20, 256 << 10, 12_500_000, 1);
+    let mut plan = Plan::new(8, 64 << 20, 128 << 10, 12_500_000, 1);
     let (mut runs, mut lost, mut master_rate) = (1, None, None);
     let (mut rack, mut uplink) = (None, None);
     let mut parser = lexopt::Parser::from_env();

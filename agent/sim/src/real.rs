@@ -25,7 +25,7 @@ mod tests {
         for line in MEASURED.lines().filter(|line| !line.starts_with('#')) {
             let numbers: Vec<f64> = line.split_whitespace().take(4).map(|w| w.parse().unwrap()).collect();
             let [nodes, mib, mbit, seconds] = numbers[..] else { panic!("{line}") };
-            let plan = Plan::new(nodes as u32, (mib as u64) << 20, 256 << 10, mbit as u64 * 125_000, 1);
+            let plan = Plan::new(nodes as u32, (mib as u64) << 20, 128 << 10, mbit as u64 * 125_000, 1);
             assert_eq!(measured(&plan), Some(seconds), "{line}");
             assert!(line.split_whitespace().count() > 5, "when, and by which command: {line}");
             assert_eq!(measured(&Plan { slow: (1, 1), ..plan }), None);

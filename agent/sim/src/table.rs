@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 const COLUMNS: &str = "case                                    seconds    bound   over   master  twice %   rack   late    real  error";
 
 fn small() -> Vec<(String, Plan)> {
-    let plan = |nodes| Plan::new(nodes, 64 * MIB, 256 << 10, 100 * MBIT, 1);
+    let plan = |nodes| Plan::new(nodes, 64 * MIB, 128 << 10, 100 * MBIT, 1);
     let mut all: Vec<(String, Plan)> =
         [1, 2, 4, 8, 16, 32].map(|n| (format!("{n} nodes"), plan(n))).into_iter().collect();
     let off = |node, s| Fault { node, at: Duration::from_secs(s), kind: FaultKind::PowerCut };
@@ -61,7 +61,7 @@ fn row(name: &str, plan: &Plan) -> String {
 /// Of each small case: the time of the last of those that started together, its bound, and what links carried.
 #[must_use]
 pub fn table() -> String {
-    let head = "64 MiB in pieces of 256 KiB, links of 100 Mbit/s, 100 ms of start skew, seed 1";
+    let head = "64 MiB in pieces of 128 KiB, links of 100 Mbit/s, 100 ms of start skew, seed 1";
     let rows = small().into_iter().map(|(name, plan)| row(&name, &plan));
     [head.to_owned(), COLUMNS.to_owned()].into_iter().chain(rows).map(|line| line + "\n").collect()
 }

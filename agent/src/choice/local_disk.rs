@@ -1,7 +1,7 @@
 //! "Boot from local disk": UEFI is told to start one of its own entries next time (BootNext), and the node reboots.
 //!
 //! Decides which entry that is. Never writes anything else, and never to a disk. A BIOS takes no such order from a
-//! running Linux, and no kexec leads back to its disk services: there the menu says so.
+//! running Linux, and no kexec leads back to its disk services: there it is the master who lets one boot pass.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -23,10 +23,11 @@ const ATTRIBUTES: u32 = 7;
 const ACTIVE: u32 = 1;
 /// Letters of an entry's name that are shown.
 const MAX_NAME: usize = 40;
+/// What a BIOS starts when the network has nothing for it.
+const BEHIND_NETWORK: &str = "what stands behind the network in the BIOS";
 
 #[derive(Debug)]
 pub(crate) enum Error {
-    Bios,
     Variables(io::Error),
     NoEntry,
     Refused(io::Error),
@@ -35,7 +36,6 @@ pub(crate) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bios => write!(f, "a BIOS takes no such order, use its own menu at power-on"),
             Self::Variables(error) => write!(f, "cannot read UEFI's variables: {error}"),
             Self::NoEntry => write!(f, "UEFI's boot order has no disk"),
             Self::Refused(error) => write!(f, "UEFI refuses BootNext: {error}"),
@@ -45,18 +45,19 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An entry of UEFI's boot order that starts from a disk.
+/// What the next boot from a disk starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalDisk {
-    number: u16,
+    /// The entry of UEFI's boot order; none: a BIOS, whose order nobody can read.
+    number: Option<u16>,
     pub(crate) name: String,
 }
 
 impl LocalDisk {
-    /// The first disk of the boot order: an installed system before a disk that may have one.
+    /// UEFI: the first disk of the boot order, an installed system before a disk that may have one.
     pub(crate) fn find() -> Result<Self, Error> {
         if !Path::new(EFI).is_dir() {
-            return Err(Error::Bios);
+            return Ok(Self { number: None, name: BEHIND_NETWORK.to_owned() });
         }
         let order = match variable("BootOrder") {
             Ok(order) => order,
@@ -74,21 +75,23 @@ impl LocalDisk {
         let entries = order.as_chunks::<2>().0.iter().filter_map(|number| {
             let number = u16::from_le_bytes(*number);
             let (name, kind) = parse(&variable(&format!("Boot{number:04X}")).ok()?)?;
-            Some((kind, Self { number, name }))
+            Some((kind, Self { number: Some(number), name }))
         });
         let disks = entries.filter(|(kind, _)| *kind != Kind::Other);
         // min_by_key gives the first of equals: the order is the firmware's.
         disks.min_by_key(|(kind, _)| *kind).map(|(_, disk)| disk).ok_or(Error::NoEntry)
     }
 
-    /// Tells the firmware; the next reboot starts it.
-    pub(crate) fn start_next(&self) -> Result<(), Error> {
+    /// Tells the firmware; the next reboot starts it. False: this one can't be told.
+    pub(crate) fn start_next(&self) -> Result<bool, Error> {
+        let Some(number) = self.number else { return Ok(false) };
         let mut value = ATTRIBUTES.to_le_bytes().to_vec();
-        value.extend(self.number.to_le_bytes());
+        value.extend(number.to_le_bytes());
         // efivarfs takes a variable in one write(2).
         let path = format!("{VARIABLES}/BootNext-{GLOBAL}");
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        file.and_then(|mut file| file.write_all(&value)).map_err(Error::Refused)
+        file.and_then(|mut file| file.write_all(&value)).map_err(Error::Refused)?;
+        Ok(true)
     }
 }
 
@@ -199,10 +202,5 @@ mod tests {
         }
         assert_eq!(kind(&[1, 1, 0, 0]), Kind::Other, "a node of no length would never end");
         assert_eq!(kind(&[1, 1, 200, 0]), Kind::Other);
-    }
-
-    #[test]
-    fn a_machine_without_uefi_says_what_to_do() {
-        assert!(Error::Bios.to_string().contains("menu at power-on"));
     }
 }

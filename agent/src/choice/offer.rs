@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use boottorrent_swarm::catalog::{Image, Linger, Method, Role};
+use boottorrent_swarm::catalog::{Image, Linger, Method, Program, Role};
 
 use crate::image::Plan;
 use crate::memory::{Bill, Memory};
@@ -39,31 +39,43 @@ fn details(image: &Image, bytes: u64) -> Vec<(String, String)> {
         Method::Kexec => "kexec: its kernel takes this machine over",
         Method::Run => "run: a program beside the agent, which goes on seeding",
     };
-    let linger = match image.linger {
-        Linger::Auto => "while another node needs it".to_owned(),
-        Linger::Milliseconds(ms) => format!("{} s", ms as f64 / 1e3),
-    };
     let pieces = image.geometry().map_or(0, |geometry| geometry.pieces());
-    let mut details: Vec<(String, String)> = [
+    let mut details: Vec<(&str, String)> = vec![
         ("image", format!("{} ({})", image.title, image.name)),
         ("method", method.to_owned()),
         ("size", format!("{} in {pieces} pieces", size(bytes))),
         ("info-hash", image.info_hash.to_string()),
-        ("command line", image.cmdline.clone()),
-        ("seeds before", linger),
-    ]
-    .map(|(label, text)| (label.to_owned(), text))
-    .into();
+    ];
+    match &image.program {
+        Some(program) => details.extend(of_program(program)),
+        None => details.extend(of_kernel(image)),
+    }
     for file in &image.files {
         let role = match &file.role {
             Role::Kernel => "kernel".to_owned(),
             Role::Initrd => "initrd".to_owned(),
-            Role::Wrapped(path) | Role::Placed(path) => format!("as /{path}"),
+            Role::Wrapped(path) | Role::Placed(path) => format!("as /{}", path.trim_start_matches('/')),
             Role::Root => "the program's tree".to_owned(),
         };
-        details.push(("file".into(), format!("{}, {}, {role}", file.path, size(file.length))));
+        details.push(("file", format!("{}, {}, {role}", file.path, size(file.length))));
     }
-    details
+    details.into_iter().map(|(label, text)| (label.to_owned(), text)).collect()
+}
+
+fn of_kernel(image: &Image) -> [(&'static str, String); 2] {
+    let linger = match image.linger {
+        Linger::Auto => "while another node needs it".to_owned(),
+        Linger::Milliseconds(ms) => format!("{} s", ms as f64 / 1e3),
+    };
+    [("command line", image.cmdline.clone()), ("seeds before", linger)]
+}
+
+fn of_program(program: &Program) -> [(&'static str, String); 3] {
+    let upload = match program.seed_rate {
+        Some(rate) => format!("at most {:.1} Mbit/s meanwhile", rate as f64 * 8.0 / 1e6),
+        None => "what the network takes meanwhile".to_owned(),
+    };
+    [("program", program.argv.join(" ")), ("afterwards", program.after.name().to_owned()), ("seeds", upload)]
 }
 
 /// What the details page says of the machine.
@@ -83,4 +95,55 @@ pub(super) fn machine(card: &str, master: Option<std::net::Ipv4Addr>) -> Vec<(St
     ]
     .map(|(label, text)| (label.to_owned(), text))
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boottorrent_swarm::InfoHash;
+    use boottorrent_swarm::catalog::{After, File};
+
+    fn image(method: Method, program: Option<Program>) -> Image {
+        let role = if method == Method::Run { Role::Root } else { Role::Kernel };
+        let placed =
+            File { path: "dos.img".into(), length: 1_000_000, role: Role::Placed("/os/dos.img".into()) };
+        Image {
+            name: "dos".into(),
+            title: "DOS".into(),
+            method,
+            info_hash: InfoHash([1; 20]),
+            piece_length: 262_144,
+            pieces_sha256: [2; 32],
+            files: vec![File { path: "first".into(), length: 8_000_000, role }, placed],
+            cmdline: "quiet".into(),
+            memory: 1 << 28,
+            linger: Linger::Auto,
+            program,
+        }
+    }
+
+    #[test]
+    fn a_kernel_and_a_program_are_described_each_in_its_own_words() {
+        let text = |image: &Image| {
+            let lines = details(image, 9_000_000).into_iter();
+            lines.map(|(label, text)| format!("{label}: {text}\n")).collect::<String>()
+        };
+        let kernel = text(&image(Method::Kexec, None));
+        assert!(kernel.contains("command line: quiet\nseeds before: while another node"), "{kernel}");
+        let program = Program {
+            argv: vec!["/bin/vm".into(), "-m".into(), "{memory}".into()],
+            env: Vec::new(),
+            workdir: "/".into(),
+            after: After::Restart,
+            nice: 0,
+            seed_rate: Some(6_250_000),
+            tap: false,
+        };
+        let told = text(&image(Method::Run, Some(program)));
+        let words =
+            "program: /bin/vm -m {memory}\nafterwards: restart\nseeds: at most 50.0 Mbit/s meanwhile\n";
+        assert!(told.contains(words), "{told}");
+        assert!(!told.contains("command line") && !told.contains("seeds before"), "{told}");
+        assert!(told.contains("as /os/dos.img"), "{told}");
+    }
 }

@@ -2,8 +2,14 @@
 //!
 //! Decides where one key ends and the next begins. Never waits: who has no more bytes says so, and how long ago.
 
+use std::time::Duration;
+
 /// Bytes of the longest sequence that a terminal sends; what is longer is noise.
 const MAX_SEQUENCE: usize = 16;
+/// Bytes that were typed ahead; more are dropped.
+const MAX_TYPED: usize = 64;
+/// The bytes of one key press follow each other faster than this, at 1200 bit/s too.
+const ESCAPE: Duration = Duration::from_millis(30);
 
 /// What a person pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +39,44 @@ pub(super) enum Token {
     },
 }
 
+/// What has been typed and is not a key yet.
+#[derive(Default)]
+pub(super) struct Typed {
+    bytes: Vec<u8>,
+    /// When the last of them came.
+    at: Duration,
+}
+
+impl Typed {
+    pub(super) fn take(&mut self, bytes: Vec<u8>, now: Duration) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.bytes.len() < MAX_TYPED {
+            self.bytes.extend(bytes);
+        }
+        self.at = now;
+    }
+
+    pub(super) fn next(&mut self, now: Duration) -> Option<Token> {
+        // The bytes of an arrow key come one by one on a serial line; an Escape that stays alone is a key of its own.
+        let patient = now.saturating_sub(self.at) < ESCAPE;
+        let (token, used) = decode(&self.bytes, patient)?;
+        self.bytes.drain(..used.min(self.bytes.len()));
+        Some(token)
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
 /// The first token of what was typed, and its length in bytes. None: nothing yet, or more may come.
-pub(super) fn decode(bytes: &[u8], patient: bool) -> Option<(Token, usize)> {
+fn decode(bytes: &[u8], patient: bool) -> Option<(Token, usize)> {
     let key = |key, used| Some((Token::Key(key), used));
     match bytes {
         [] => None,

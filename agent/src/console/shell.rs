@@ -1,57 +1,84 @@
-//! A shell on one console, where the bootstrap image has busybox.
+//! A shell on one console, where the bootstrap image has busybox: asked of process 1, whose child it is, and waited for.
 //!
 //! Decides nothing: who stands at the console has the machine. Never waits for it in the thread that draws.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use nix::sys::signal::SigSet;
-
+use crate::mounts;
 use crate::report::Report;
 
 /// Where a bootstrap image has it, if it has it.
-const BUSYBOX: &str = "/bin/busybox";
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
+/// Where process 1 hears who wants one: a line, `<console>` or `<console> <columns> <rows>`. It answers with a sentence
+/// if there is none, and hangs up when it has ended. `<console> end` ends one.
+pub(crate) const SOCKET: &str = "/run/boottorrent/shell";
+pub(crate) const END: &str = "end";
+/// The consoles that have one, a line each.
+pub(crate) const FILE: &str = "shells";
 
 pub(crate) fn is_there() -> bool {
     Path::new(BUSYBOX).is_file()
 }
 
+/// The consoles that have one now.
+pub(crate) fn consoles() -> Vec<String> {
+    mounts::kept(FILE).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
 /// Gives the console to a shell until the shell ends.
 pub(crate) fn open(report: &Report, console: &str) {
+    open_then(report, console, |_| {});
+}
+
+/// The same; `then` hears of the end, and whether there was a shell at all.
+pub(crate) fn open_then(report: &Report, console: &str, then: impl FnOnce(bool) + Send + 'static) {
     report.give_up_console(console);
     let (own, name) = (report.clone(), console.to_owned());
+    let size = report.console_size(console);
     let waiting = std::thread::Builder::new().name("shell".into()).spawn(move || {
-        let ended = run(&name);
+        let lack = run(&name, size);
         own.take_back_console(&name);
-        if let Err(error) = ended {
-            own.say(&format!("the shell did not start: {error}"));
+        if let Some(lack) = &lack {
+            own.note("shell", &format!("no shell on {name}: {lack}"));
         }
+        then(lack.is_none());
     });
     if let Err(error) = waiting {
         report.take_back_console(console);
-        report.say(&format!("the shell did not start: {error}"));
+        report.note("shell", &format!("no shell on {console}: {error}"));
     }
 }
 
-fn run(console: &str) -> io::Result<()> {
-    let terminal = OpenOptions::new().read(true).write(true).open(format!("/dev/{console}"))?;
-    let own = |terminal: &std::fs::File| terminal.try_clone().map(Stdio::from);
-    let kind = if super::is_screen(console) { "linux" } else { "vt100" };
-    // A child inherits the mask, and a shell that can't be interrupted is no shell.
-    let mask = SigSet::thread_get_mask()?;
-    SigSet::empty().thread_set_mask()?;
-    // A session of its own with this terminal: job control and Ctrl-C work, and not on us.
-    let child = Command::new(BUSYBOX)
-        .args(["setsid", "-c", BUSYBOX, "sh", "-l"])
-        .env("TERM", kind)
-        .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
-        .env("HOME", "/")
-        .stdin(own(&terminal)?)
-        .stdout(own(&terminal)?)
-        .stderr(own(&terminal)?)
-        .spawn();
-    mask.thread_set_mask()?;
-    child?.wait().map(drop)
+/// Leaves alone what an earlier worker gave to a shell that is still there.
+pub(crate) fn resume(report: &Report) {
+    let own = report.console_names();
+    for console in consoles().iter().filter(|name| own.contains(name)) {
+        open(report, console);
+    }
+}
+
+/// Ends the shell on that console.
+pub(crate) fn end(console: &str) {
+    let asked =
+        UnixStream::connect(SOCKET).and_then(|mut to| to.write_all(format!("{console} {END}\n").as_bytes()));
+    let _ = asked; // then whoever sits there leaves it
+}
+
+/// Returns when it has ended; why there was none, if so.
+fn run(console: &str, size: Option<(u16, u16)>) -> Option<String> {
+    let size = size.map(|(columns, rows)| format!(" {columns} {rows}")).unwrap_or_default();
+    let asked = || -> io::Result<String> {
+        let mut stream = UnixStream::connect(SOCKET)?;
+        stream.write_all(format!("{console}{size}\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    match asked() {
+        Ok(answer) if answer.is_empty() => None,
+        Ok(answer) => Some(answer),
+        Err(error) => Some(format!("process 1 does not answer: {error}")),
+    }
 }

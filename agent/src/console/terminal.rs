@@ -32,12 +32,13 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
+    /// Without a word, and as it is set: somebody else has it just now.
+    pub(super) fn attach(name: &str, screen: bool, fallback: bool) -> io::Result<Self> {
+        Ok(Self { origin: Some((name.to_owned(), screen, fallback)), ..Self::new(device(name)?) })
+    }
+
     pub(super) fn open(name: &str, screen: bool, fallback: bool) -> io::Result<Self> {
-        let flags = (nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK).bits();
-        let path = format!("/dev/{name}");
-        // A node would be created by opening for writing if /dev were not devtmpfs: look first.
-        fs::metadata(&path)?;
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+        let file = device(name)?;
         // A serial port without a chip behind it fails here, and so is no console.
         let mut settings = termios::tcgetattr(&file)?;
         settings.local_flags &= !(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG);
@@ -91,6 +92,19 @@ impl Terminal {
     /// Columns and rows, where the terminal's driver knows them.
     pub(super) fn size(&self) -> Option<(u16, u16)> {
         sys::terminal_size(self.file.as_fd())
+    }
+
+    /// The number of the screen that is shown, on whichever of them this is.
+    pub(super) fn shown(&self) -> Option<u16> {
+        sys::shown_terminal(self.file.as_fd())
+    }
+
+    /// Shows screen `own` instead of `other`, which somebody may have left in graphics.
+    pub(super) fn show(&self, own: u16, other: u16) {
+        if let Ok(other) = device(&format!("tty{other}")) {
+            sys::text_mode(other.as_fd());
+        }
+        sys::show_terminal(self.file.as_fd(), own);
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -170,8 +184,20 @@ impl Terminal {
         }
     }
 
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     pub(super) fn share(&self) -> Option<OwnedFd> {
         let fd: BorrowedFd<'_> = self.file.as_fd();
         fd.try_clone_to_owned().ok()
     }
+}
+
+fn device(name: &str) -> io::Result<File> {
+    let flags = (nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK).bits();
+    let path = format!("/dev/{name}");
+    // A node would be created by opening for writing if /dev were not devtmpfs: look first.
+    fs::metadata(&path)?;
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }

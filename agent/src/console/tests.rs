@@ -20,6 +20,13 @@ fn every_console_and_always_a_screen() {
     assert_eq!(of("console=tty0 console=ttyS0 console=tty1"), ["tty1", "ttyS0"], "each once");
 }
 
+#[test]
+fn the_log_has_a_screen_that_is_no_console() {
+    let log = |line: &str| log_name(&Cmdline::parse(line));
+    assert_eq!(log("console=tty0 console=ttyS0"), "tty2");
+    assert_eq!(log("console=tty2 console=tty3"), "tty4");
+}
+
 /// A serial line with its other end.
 fn line() -> (Consoles, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
@@ -27,7 +34,7 @@ fn line() -> (Consoles, UnixStream) {
     far.set_nonblocking(true).unwrap();
     let terminal = Terminal::new(File::from(OwnedFd::from(near)));
     let console = Console::new("ttyS7", false, terminal);
-    (Consoles { list: vec![console], pages: false }, far)
+    (Consoles { list: vec![console], pages: false, printed: false, ours: Vec::new() }, far)
 }
 
 fn heard(far: &mut UnixStream) -> String {
@@ -104,11 +111,15 @@ fn a_program_has_a_console_for_itself_and_it_misses_nothing() {
     far.write_all(b"y").unwrap();
     assert!(consoles.keys().is_empty() && consoles.ears().is_empty());
     consoles.say("[    2.000] run: a note");
+    consoles.printed(true);
+    consoles.say("[    2.500] run: what the program has shown there itself");
+    consoles.printed(false);
     consoles.progress("moving");
     consoles.draw(&menu(), Duration::from_secs(19));
     assert_eq!(heard(&mut far), "");
     consoles.take_back("ttyS7");
-    assert!(heard(&mut far).contains("[    2.000] run: a note\n"));
+    let missed = heard(&mut far);
+    assert!(missed.contains("[    2.000] run: a note\n") && !missed.contains("2.500"), "{missed}");
     consoles.draw(&menu(), Duration::from_secs(29));
     assert!(heard(&mut far).contains("Debian"));
 }

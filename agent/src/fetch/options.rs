@@ -21,6 +21,7 @@ checked and not downloaded again.
   --on-complete COMMAND  run by /bin/sh once everything is there
   --linger WHEN          how long to share after that: seconds, auto (while a
                          peer that we are linked to needs us; the default), forever
+  --seed-rate RATE       send at most so much to others, as 50Mbit
   --stats FILE           write statistics as JSON at the end
 ";
 
@@ -42,12 +43,14 @@ pub(super) struct Options {
     pub(super) pieces: Option<PathBuf>,
     pub(super) on_complete: Option<String>,
     pub(super) linger: Linger,
+    /// Bytes a second.
+    pub(super) seed_rate: Option<u64>,
     pub(super) stats: Option<PathBuf>,
 }
 
 #[derive(Debug)]
 pub(super) enum Parsed {
-    Run(Options),
+    Run(Box<Options>),
     Help,
 }
 
@@ -62,6 +65,7 @@ pub(super) fn parse(mut parser: Parser) -> Result<Parsed, String> {
         pieces: None,
         on_complete: None,
         linger: Linger::Auto,
+        seed_rate: None,
         stats: None,
     };
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
@@ -76,6 +80,7 @@ pub(super) fn parse(mut parser: Parser) -> Result<Parsed, String> {
                 options.on_complete = Some(value(&mut parser)?.string().map_err(|e| e.to_string())?);
             }
             Arg::Long("linger") => options.linger = linger(value(&mut parser)?)?,
+            Arg::Long("seed-rate") => options.seed_rate = Some(rate(&value(&mut parser)?)?),
             Arg::Long("stats") => options.stats = Some(value(&mut parser)?.into()),
             Arg::Value(path) if torrent.is_none() => torrent = Some(PathBuf::from(path)),
             other => return Err(format!("{}; --help lists the options", other.unexpected())),
@@ -83,7 +88,7 @@ pub(super) fn parse(mut parser: Parser) -> Result<Parsed, String> {
     }
     options.torrent = torrent.ok_or("give the .torrent file to fetch; --help lists the options")?;
     options.to = to.ok_or("give --to DIR, the folder that the files go to")?;
-    Ok(Parsed::Run(options))
+    Ok(Parsed::Run(Box::new(options)))
 }
 
 fn value(parser: &mut Parser) -> Result<std::ffi::OsString, String> {
@@ -110,13 +115,22 @@ fn linger(value: std::ffi::OsString) -> Result<Linger, String> {
     }
 }
 
+/// Bytes a second, as os.toml spells them.
+fn rate(value: &std::ffi::OsStr) -> Result<u64, String> {
+    let text = value.to_string_lossy();
+    let units = [("kbit", 125.0), ("Mbit", 125e3), ("Gbit", 125e6)];
+    let read = |(unit, bytes): (&str, f64)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * bytes);
+    let rate = units.into_iter().find_map(read).filter(|rate| rate.is_finite() && *rate >= 1.0);
+    rate.map(|rate| rate as u64).ok_or_else(|| format!("--seed-rate {text}: give a rate such as 50Mbit"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<Options, String> {
         match parse(Parser::from_args(args))? {
-            Parsed::Run(options) => Ok(options),
+            Parsed::Run(options) => Ok(*options),
             Parsed::Help => Err("help".into()),
         }
     }
@@ -141,12 +155,15 @@ mod tests {
             "127.0.0.5:0",
             "--pieces",
             "p",
+            "--seed-rate",
+            "2.5Mbit",
         ])
         .unwrap();
         assert_eq!(
             (o.trackers.len(), o.peers.len(), o.linger),
             (1, 2, Linger::For(Duration::from_millis(2500)))
         );
+        assert_eq!(o.seed_rate, Some(312_500));
         assert_eq!(o.listen, "127.0.0.5:0".parse().unwrap());
     }
 
@@ -158,6 +175,8 @@ mod tests {
             (&["x", "--to", "d", "--peer", "host:1"], "--peer host:1"),
             (&["x", "--to", "d", "--linger", "-1"], "--linger -1"),
             (&["x", "--to", "d", "--linger", "inf"], "--linger inf"),
+            (&["x", "--to", "d", "--seed-rate", "50"], "--seed-rate 50"),
+            (&["x", "--to", "d", "--seed-rate", "0Mbit"], "--seed-rate 0Mbit"),
             (&["x", "y", "--to", "d"], "y"),
             (&["x", "--frobnicate"], "--frobnicate"),
         ] {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lease::Resolver;
 use boottorrent_swarm::catalog::Catalog;
 use boottorrent_swarm::nodefile::{NodeFile, Overlay};
 use sha2::{Digest as _, Sha256};
@@ -110,6 +111,7 @@ fn a_lease_is_its_cards() {
         server: [10, 0, 0, 1].into(),
         next_server: Some([10, 0, 0, 2].into()),
         host_name: Some("n01".into()),
+        resolver: Resolver { servers: vec![[10, 0, 0, 3].into()], domain: None },
     };
     kept.keep_lease(&lease);
     assert_eq!(kept.lease(&card), Some(lease));

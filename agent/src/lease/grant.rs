@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use boottorrent_swarm::{Mac, template};
 
-use super::{Error, Place};
+use super::{Error, Place, Resolver};
 use crate::link::Card;
 use crate::sys;
 
@@ -23,6 +23,7 @@ pub(crate) struct Lease {
     /// The next server (siaddr); None where it is 0.0.0.0.
     pub(crate) next_server: Option<Ipv4Addr>,
     pub(crate) host_name: Option<String>,
+    pub(crate) resolver: Resolver,
 }
 
 impl Lease {
@@ -59,14 +60,15 @@ impl Lease {
     pub(crate) fn emit(&self) -> String {
         let optional = |address: Option<Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
         format!(
-            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n",
+            "{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}",
             self.card.mac,
             self.address,
             self.prefix,
             self.server,
             optional(self.router),
             optional(self.next_server),
-            self.host_name.as_deref().unwrap_or_default()
+            self.host_name.as_deref().unwrap_or_default(),
+            self.resolver.emit()
         )
     }
 
@@ -83,6 +85,7 @@ impl Lease {
             router: optional(lines.next()?)?,
             next_server: optional(lines.next()?)?,
             host_name: lines.next().filter(|name| template::is_plain(name)).map(str::to_owned),
+            resolver: Resolver::parse(lines),
         };
         (mac == card.mac).then_some(lease)
     }

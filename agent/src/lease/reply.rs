@@ -4,10 +4,17 @@
 
 use std::net::Ipv4Addr;
 
+use boottorrent_swarm::next_boot::{self, NextBoot};
 use boottorrent_swarm::template;
 use smoltcp::wire::{DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Packet, UdpPacket};
 
+const SERVERS: u8 = 6;
 const HOST_NAME: u8 = 12;
+const DOMAIN: u8 = 15;
+/// Servers that a C library asks (resolv.conf(5), MAXNS).
+const MAX_SERVERS: usize = 3;
+/// Bytes of a name (RFC 1035, 2.3.4).
+const MAX_NAME: usize = 255;
 const MESSAGE_TYPE: u8 = 53;
 const SERVER: u8 = 54;
 const MESSAGE: u8 = 56;
@@ -84,6 +91,55 @@ pub(super) fn host_name(reply: &DhcpPacket<&[u8]>) -> Option<String> {
     let name = std::str::from_utf8(option.data).ok()?.trim_end_matches('\0');
     // RFC 1035, 2.3.4: a name has at most 255 bytes, and the kernel takes 64.
     (name.len() <= 64 && template::is_plain(name)).then(|| name.to_owned())
+}
+
+/// Who knows names here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resolver {
+    pub(crate) servers: Vec<Ipv4Addr>,
+    pub(crate) domain: Option<String>,
+}
+
+impl Resolver {
+    pub(super) fn of(reply: &DhcpPacket<&[u8]>) -> Self {
+        let data = |kind| reply.options().find(|option| option.kind == kind).map(|option| option.data);
+        let (servers, _) = data(SERVERS).unwrap_or_default().as_chunks::<4>();
+        let servers = servers.iter().map(|octets| Ipv4Addr::from(*octets));
+        let domain = data(DOMAIN).and_then(|name| std::str::from_utf8(name).ok());
+        Self {
+            servers: servers.filter(|server| !server.is_unspecified()).take(MAX_SERVERS).collect(),
+            domain: domain.and_then(|name| plain_domain(name.trim_end_matches('\0'))),
+        }
+    }
+
+    /// As text for the next worker.
+    pub(super) fn emit(&self) -> String {
+        let servers: Vec<String> = self.servers.iter().map(Ipv4Addr::to_string).collect();
+        format!("{}\n{}\n", servers.join(" "), self.domain.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn parse<'t>(mut lines: impl Iterator<Item = &'t str>) -> Self {
+        let servers = lines.next().unwrap_or_default().split(' ').filter_map(|server| server.parse().ok());
+        Self { servers: servers.take(MAX_SERVERS).collect(), domain: lines.next().and_then(plain_domain) }
+    }
+
+    /// As resolv.conf(5); None: the lease names no server.
+    pub(crate) fn in_file(&self) -> Option<String> {
+        let search = self.domain.as_ref().map(|domain| format!("search {domain}\n"));
+        let servers: String = self.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        (!servers.is_empty()).then(|| search.unwrap_or_default() + &servers)
+    }
+}
+
+/// One word: DHCP is anybody's, and a line of resolv.conf(5) has options.
+fn plain_domain(name: &str) -> Option<String> {
+    (name.len() <= MAX_NAME && template::is_plain(name)).then(|| name.to_owned())
+}
+
+/// What this boot is to be, if the server says that in our own words.
+pub(super) fn next_boot(reply: &DhcpPacket<&[u8]>) -> Option<NextBoot> {
+    let mut options = reply.options().filter(|option| option.kind == next_boot::OPTION);
+    options.find_map(|option| NextBoot::parse(option.data))
 }
 
 #[cfg(test)]
@@ -178,5 +234,27 @@ mod tests {
         for bad in [&b"n01 init=/bin/sh"[..], b"", b"\xff\xfe", b"a{b}", &[b'a'; 65]] {
             assert_eq!(name_of(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn name_servers_are_taken_and_no_line_is_smuggled() {
+        let of = |options: &[u8]| {
+            let bytes = reply(options);
+            Resolver::of(&DhcpPacket::new_checked(bytes.as_slice()).unwrap())
+        };
+        let plain = of(b"\x06\x08\x0a\0\0\x02\x0a\0\0\x03\x0f\x0blab.example\xff");
+        assert_eq!(
+            plain.in_file().unwrap(),
+            "search lab.example\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n"
+        );
+        assert_eq!(Resolver::parse(plain.emit().lines()), plain);
+        let odd = of(b"\x06\x05\x0a\0\0\x02\x0a\x0f\x09a\noptions \xff");
+        assert_eq!(odd.in_file().unwrap(), "nameserver 10.0.0.2\n");
+        assert_eq!(Resolver::parse(odd.emit().lines()), odd);
+        let many = of(b"\x06\x10\x0a\0\0\x02\0\0\0\0\x0a\0\0\x03\x0a\0\0\x04\xff");
+        assert_eq!(many.servers.len(), 3);
+        let none = of(b"\x0f\x03lab\xff");
+        assert_eq!((none.in_file(), none.domain.as_deref()), (None, Some("lab")));
+        assert_eq!(Resolver::parse("".lines()), Resolver::default());
     }
 }

@@ -3,7 +3,7 @@
 //! Decides who gets a key. A fault in it costs the pages, never the boot: the next worker goes on with plain text.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -140,6 +140,26 @@ impl Report {
         let mut inner = self.lock();
         inner.consoles.take_back(name);
         inner.refresh();
+    }
+
+    /// The consoles that there are.
+    pub(crate) fn console_names(&self) -> Vec<String> {
+        self.lock().consoles.names()
+    }
+
+    /// Columns and rows of one.
+    pub(crate) fn console_size(&self, name: &str) -> Option<(u16, u16)> {
+        self.lock().consoles.size(name)
+    }
+
+    /// What becomes readable when a key is typed, for a process without pages.
+    pub(crate) fn ears(&self) -> Vec<OwnedFd> {
+        self.lock().consoles.ears()
+    }
+
+    /// The keys since the last call, each with its console, for a process without pages.
+    pub(crate) fn typed(&self) -> Vec<(Key, String)> {
+        self.lock().consoles.keys()
     }
 
     /// A key from any console that no page has taken. The consoles are free for others meanwhile: whoever loads a

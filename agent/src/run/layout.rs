@@ -3,8 +3,10 @@
 //!
 //! Decides where each lies. Never copies a byte of the image, and never follows a link out of the root.
 
+use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +15,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Error;
+use crate::lease::Resolver;
 use crate::sys;
 
 /// Where the program finds `/`.
@@ -43,6 +47,14 @@ pub(crate) struct Laying<'a> {
     pub(crate) files: &'a [PathBuf],
     /// Bytes that the program may write, and take in all.
     pub(crate) room: u64,
+    pub(crate) network: Network<'a>,
+}
+
+/// What the program finds below /etc of the network that the node is on.
+pub(crate) struct Network<'a> {
+    pub(crate) hostname: &'a str,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) resolver: &'a Resolver,
 }
 
 /// Mounts everything, over nothing that was there before.
@@ -92,6 +104,8 @@ fn fill_root(laying: &Laying<'_>) -> Result<(), Error> {
         let sized = if kind == "tmpfs" { format!("{data},size={}", laying.room) } else { data.to_owned() };
         mount_at(kind, kind, &target.path(), place, flags, &sized)?;
     }
+    write_network(&root, &laying.network)?;
+    // After what is ours: a file that the image places there has the last word.
     for (file, source) in laying.image.files.iter().zip(laying.files) {
         let Role::Placed(place) = &file.role else { continue };
         let target = root.file(place)?;
@@ -100,6 +114,20 @@ fn fill_root(laying: &Laying<'_>) -> Result<(), Error> {
             at: place.clone(),
             cause: errno.into(),
         })?;
+    }
+    Ok(())
+}
+
+/// Names are those of the network here, whatever the image was made with; its own /etc/hosts stays, if it has one.
+fn write_network(root: &Inside, network: &Network<'_>) -> Result<(), Error> {
+    let Network { hostname, address, resolver } = network;
+    root.put("/etc/hostname", &format!("{hostname}\n"))?;
+    if let Some(text) = resolver.in_file() {
+        root.put("/etc/resolv.conf", &text)?;
+    }
+    if root.find("/etc/hosts", OFlag::empty()).is_err() {
+        let full = resolver.domain.as_ref().map(|domain| format!(" {hostname}.{domain}")).unwrap_or_default();
+        root.put("/etc/hosts", &format!("127.0.0.1 localhost\n{address}{full} {hostname}\n"))?;
     }
     Ok(())
 }
@@ -193,6 +221,23 @@ impl Inside {
         self.find(path, OFlag::empty()).map(Target).map_err(|errno| place_error(path, errno))
     }
 
+    /// A file of ours, in place of the file or link that is there.
+    fn put(&self, path: &str, text: &str) -> Result<(), Error> {
+        if let Some((above, _)) = path.rsplit_once('/').filter(|(above, _)| !above.is_empty()) {
+            self.folder(above)?;
+        }
+        let (above, name) = self.above(path)?;
+        match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(place_error(path, errno)),
+        }
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let file = openat(&above, name, flags, Mode::from_bits_truncate(0o644))
+            .map_err(|errno| place_error(path, errno))?;
+        let written = File::from(file).write_all(text.as_bytes());
+        written.map_err(|cause| Error::Place { path: path.to_owned(), cause })
+    }
+
     fn above<'p>(&self, path: &'p str) -> Result<(OwnedFd, &'p str), Error> {
         let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
         let above = if above.is_empty() { "/" } else { above };
@@ -206,6 +251,13 @@ impl Inside {
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         openat2(self.root.as_fd(), path, how)
     }
+}
+
+/// Told before the start, which has one error for all that can be missing then.
+pub(super) fn find_workdir(path: &CStr) -> Result<(), Error> {
+    let path = path.to_string_lossy();
+    let found = Inside::open(Path::new(ROOT))?.find(&path, OFlag::O_DIRECTORY);
+    found.map(drop).map_err(|errno| Error::Workdir { path: path.into_owned(), cause: errno.into() })
 }
 
 fn place_error(path: &str, errno: Errno) -> Error {
@@ -237,5 +289,30 @@ mod tests {
         inside.folder("/dev/pts").unwrap();
         inside.folder("/dev/pts").unwrap();
         assert!(inside.file("/dev/pts").is_ok(), "what is there is taken as it is");
+    }
+
+    #[test]
+    fn names_are_those_of_the_network_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(&outside, "the node's").unwrap();
+        symlink("../run/systemd/resolve/stub-resolv.conf", root.join("etc/resolv.conf")).unwrap();
+        symlink(&outside, root.join("etc/hostname")).unwrap();
+        let inside = Inside::open(&root).unwrap();
+        let resolver = Resolver { servers: vec![[10, 0, 0, 2].into()], domain: Some("lab.example".into()) };
+        let network = Network { hostname: "n01", address: [10, 0, 0, 11].into(), resolver: &resolver };
+        write_network(&inside, &network).unwrap();
+        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(read("etc/resolv.conf"), "search lab.example\nnameserver 10.0.0.2\n");
+        assert_eq!(read("etc/hostname"), "n01\n");
+        assert_eq!(read("etc/hosts"), "127.0.0.1 localhost\n10.0.0.11 n01.lab.example n01\n");
+        fs::write(root.join("etc/hosts"), "mine").unwrap();
+        write_network(&inside, &Network { resolver: &Resolver::default(), ..network }).unwrap();
+        assert_eq!(
+            (read("etc/hosts").as_str(), fs::read_to_string(&outside).unwrap().as_str()),
+            ("mine", "the node's")
+        );
+        assert!(read("etc/resolv.conf").contains("10.0.0.2"), "a lease without servers takes nothing away");
     }
 }

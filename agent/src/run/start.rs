@@ -74,6 +74,8 @@ mod tests {
         site: "lab",
         memory: "700",
         cpus: "2",
+        tap: "",
+        tap_mac: "",
     };
 
     fn program() -> Program {
@@ -84,6 +86,7 @@ mod tests {
             after: After::Menu,
             nice: 5,
             seed_rate: None,
+            tap: false,
         }
     }
 

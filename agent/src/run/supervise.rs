@@ -17,9 +17,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::group::Group;
+use super::keyboard::Keyboards;
 use super::lent::Lent;
 use super::output::Output;
-use super::{Error, Start, kvm, layout};
+use super::{Error, Start, Tap, display, kvm, layout};
 use crate::report::Report;
 use crate::{clock, sys};
 
@@ -41,6 +42,8 @@ pub(crate) struct Watched<'a> {
     pub(crate) consoles: &'a [String],
     /// Bytes that it may take.
     pub(crate) room: u64,
+    /// The program finds it open under its number.
+    pub(crate) tap: Option<&'a Tap>,
     /// Asked now and then: whether the machine is to go off.
     pub(crate) stop: &'a dyn Fn() -> bool,
     /// Called now and then.
@@ -81,7 +84,9 @@ impl End {
     pub(crate) fn in_words(&self) -> String {
         let seconds = self.lived.as_secs_f64();
         let how = match self.how {
-            How::Exited(status) => format!("it ended with status {status} after {seconds:.1} s"),
+            How::Exited(status) => {
+                format!("it ended with status {status}{} after {seconds:.1} s", meaning(status))
+            }
             How::Killed(signal) => format!("{signal} ended it after {seconds:.1} s"),
             How::Dismissed => format!("it was ended at the console after {seconds:.1} s"),
             How::Stopped => format!("it was ended with the machine after {seconds:.1} s"),
@@ -94,8 +99,20 @@ impl End {
     }
 }
 
+/// What shells and loaders mean by a status (sh(1), ld.so(8)).
+fn meaning(status: i32) -> &'static str {
+    match status {
+        126 => " (what it was to start cannot be executed)",
+        127 => " (a program or a library that it needs was not found)",
+        _ => "",
+    }
+}
+
 /// Starts the program in its root and stays with it until it and all that it started are gone.
 pub(crate) fn run(start: &Start, watched: Watched<'_>) -> Result<End, Error> {
+    if let Some(lack) = display::lack(start) {
+        return Err(Error::Display(lack));
+    }
     // Whoever loses its parent becomes our child, is reaped here, and cannot outlive the program.
     let _ = prctl::set_child_subreaper(true); // without it process 1 reaps them; the group ends them all the same
     // Where memory is short in spite of the group, the agent is not what goes; the program takes this back for itself.
@@ -111,20 +128,21 @@ pub(crate) fn run(start: &Start, watched: Watched<'_>) -> Result<End, Error> {
     }
     let lent = Lent::take(watched.consoles, watched.report);
     let terminal = Terminal::open(lent.window().unwrap_or(USUAL_WINDOW)).map_err(Error::Terminal)?;
-    let pid = terminal.start(start, &group)?;
+    let pid = terminal.start(start, &group, watched.tap)?;
     let begun = clock::now();
     let mut running = Running {
         pid,
         terminal: terminal.controller,
         hung_up: false,
         lent,
+        keyboards: Keyboards::default(),
         output: Output::default(),
         last_signals: Vec::new(),
         how: None,
     };
     drop(terminal.program);
     let report = watched.report;
-    let status = running.watch(watched);
+    let status = running.watch(watched, &group);
     let lived = clock::now().saturating_sub(begun);
     running.drain(report);
     let starved = group.starved() > 0;
@@ -150,7 +168,8 @@ impl Terminal {
         Ok(Self { controller, program })
     }
 
-    fn start(&self, start: &Start, group: &Group) -> Result<Pid, Error> {
+    fn start(&self, start: &Start, group: &Group, tap: Option<&Tap>) -> Result<Pid, Error> {
+        layout::find_workdir(&start.workdir)?;
         let failed = |cause| Error::Start { path: start.path.clone(), cause };
         let end = || self.program.try_clone().map(Stdio::from).map_err(failed);
         let mut command = Command::new(&start.path);
@@ -163,6 +182,7 @@ impl Terminal {
                 root: layout::ROOT,
                 workdir: start.workdir.clone(),
                 nice: start.nice.into(),
+                kept: tap.map(Tap::number),
             },
         )
         .map_err(failed)?;
@@ -177,6 +197,7 @@ struct Running {
     /// The terminal's other end is closed: reading it says so for ever.
     hung_up: bool,
     lent: Lent,
+    keyboards: Keyboards,
     output: Output,
     /// What a program that was told to end gets next, and when.
     last_signals: Vec<(Duration, Signal)>,
@@ -185,7 +206,7 @@ struct Running {
 }
 
 impl Running {
-    fn watch(&mut self, watched: Watched<'_>) -> How {
+    fn watch(&mut self, watched: Watched<'_>, group: &Group) -> How {
         let Watched { report, stop, tick, .. } = watched;
         loop {
             if let Some(how) = self.reap() {
@@ -199,8 +220,12 @@ impl Running {
                 let _ = killpg(self.pid, signal); // gone already is as good
             }
             tick();
+            self.lent.flush();
+            if let Some(theirs) = self.keyboards.look(&group.members(), now) {
+                self.lent.listen(!theirs);
+            }
             for line in self.output.renew(now) {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
             let (mut fds, until) = (self.lent.fds(), now + LOOK);
             if !self.hung_up {
@@ -208,7 +233,7 @@ impl Running {
             }
             clock::wait_readable(&fds, until);
             for line in self.pump() {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
         }
     }
@@ -217,7 +242,8 @@ impl Running {
     fn pump(&mut self) -> Vec<String> {
         let now = clock::now();
         let typed = self.lent.typed();
-        if self.lent.escaped(&typed, now) && self.how.is_none() {
+        let escapes = self.keyboards.escapes();
+        if (self.lent.escaped(&typed, now) || self.lent.escaped(&escapes, now)) && self.how.is_none() {
             self.dismiss(How::Dismissed, now);
         }
         if !typed.is_empty() {
@@ -250,7 +276,7 @@ impl Running {
             let printed = bytes.get(..length).unwrap_or_default();
             self.lent.show(printed);
             for line in self.output.take(printed, clock::now()) {
-                report.note("run", &line);
+                report.printed("run", &line);
             }
         }
     }
@@ -307,6 +333,8 @@ mod tests {
             end(How::Exited(3), false, &["one", "two"]).in_words(),
             "it ended with status 3 after 12.3 s; its last words: one | two"
         );
+        let lost = end(How::Exited(127), false, &["libz.so.1: cannot open"]).in_words();
+        assert!(lost.contains("127 (a program or a library") && lost.contains("words: libz.so.1"), "{lost}");
         let starved = end(How::Killed(Signal::SIGKILL), true, &[]);
         assert!(starved.in_words().starts_with("SIGKILL ended it after 12.3 s; it took more memory"));
         assert!(!starved.is_good() && end(How::Dismissed, false, &[]).is_good());

@@ -168,7 +168,7 @@ pub(super) fn padded(text: &str, width: usize) -> String {
 }
 
 /// Lines of at most `width` columns, broken at spaces where there are any.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();

@@ -6,6 +6,7 @@ mod arrival;
 mod cable;
 mod download;
 mod program;
+mod rescue;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use cable::Cable;
 pub(super) use download::download;
 use download::{LOOK_AROUND, figures, with_bytes};
 pub(super) use program::{layout, run};
+pub(super) use rescue::{RESCUE, is_rescue_due, rescue};
 
 /// How often stages that wait for the swarm look at it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -92,6 +94,7 @@ pub(super) fn linger(boot: &mut Boot, _deadline: Duration) -> Outcome {
 
 pub(super) fn kexec(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let image = Boot::need(boot.image.as_ref(), "the image")?;
+    rescue::wait_for_shells(&boot.report);
     let begun = clock::now();
     let mut done = Done::new(format!("starting {}", image.title)).with("os", &image.name);
     if let Some(download) = boot.download.take() {

@@ -366,6 +366,7 @@ mod tests {
                 after: After::Restart,
                 nice: -5,
                 seed_rate: Some(6_250_000),
+                tap: true,
             }),
             ..c.images[0].clone()
         });

@@ -4,7 +4,8 @@
 use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
-use crate::limits::{DECLINED_KEPT, DEPTH_MIN, FOREIGN_QUEUE, SNUB, SNUB_FIRST};
+use crate::declined::Declined;
+use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE, SNUB, SNUB_FIRST};
 use crate::metainfo::{BLOCK, Block, Geometry, Piece};
 use crate::pieces::{Take, Who};
 use crate::swarm::Conn;
@@ -91,7 +92,7 @@ pub(crate) struct Peer {
     pub(crate) mute: Option<(Time, Time)>,
 
     /// Pieces that it did not want when they were offered, since it gets them elsewhere.
-    pub(crate) declined: Vec<(Piece, Time)>,
+    pub(crate) declined: Declined,
     pub(crate) queue: Queue,
     pub(crate) room: i64,
     /// HAVEs that wait for company.
@@ -144,7 +145,7 @@ impl Peer {
             ready: false,
             fetching: VecDeque::new(),
             mute: None,
-            declined: Vec::new(),
+            declined: Declined::default(),
             queue: Queue::default(),
             room: 0,
             haves: Vec::new(),
@@ -213,22 +214,6 @@ impl Peer {
     /// How long it may owe blocks and send none. Foreign ones serve whom they like, some of them in ticks of half a second.
     pub(crate) fn patience(&self) -> Duration {
         if self.control.is_some() { (self.gap * 2).clamp(SNUB_FIRST, SNUB) } else { SNUB }
-    }
-
-    /// It did not want this piece a moment ago.
-    pub(crate) fn declined(&self, now: Time, piece: Piece) -> bool {
-        self.declined.iter().any(|(p, t)| *p == piece && now.since(*t) < DECLINED_KEPT)
-    }
-
-    /// When the first of the pieces that it did not want may be offered to it again.
-    pub(crate) fn reconsiders_at(&self, now: Time) -> Option<Time> {
-        self.declined.iter().map(|(_, t)| *t + DECLINED_KEPT).filter(|at| *at > now).min()
-    }
-
-    /// It does not want this piece now.
-    pub(crate) fn decline(&mut self, now: Time, piece: Piece) {
-        self.declined.retain(|(p, t)| *p != piece && now.since(*t) < DECLINED_KEPT);
-        self.declined.push((piece, now));
     }
 
     /// It has been owing blocks for longer than this. What it does not have itself yet it may owe for longer: who feeds it

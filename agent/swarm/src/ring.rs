@@ -18,14 +18,15 @@ impl Ring {
     /// large room a newcomer knows some only.
     pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
         let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
-        let few = nodes().count().max(crowd as usize) < RING_MAX;
+        let few = (crowd as usize) < RING_MAX && nodes().count() < RING_MAX;
         let fits = few && nodes().all(|p| !p.is_far);
         fits.then_some(Ring { own })
     }
 
     /// Orders peers by how far they are behind us.
-    pub(crate) fn behind(&self, peer: &Peer) -> (bool, Option<PeerId>) {
-        (peer.peer_id < Some(self.own), peer.peer_id)
+    pub(crate) fn behind(&self, peer: &Peer) -> Place {
+        let place = peer.peer_id.map(number);
+        (place < Some(number(self.own)), place)
     }
 
     /// Who is fed by us.
@@ -39,8 +40,17 @@ impl Ring {
     pub(crate) fn before(&self, peers: &Peers, pieces: u32) -> Option<Conn> {
         let able = |p: &Peer| p.control.is_some() && !p.snubbed && !p.is_late && p.have.count() >= pieces;
         let ours = peers.iter().filter(|(_, p)| able(p));
-        ours.max_by_key(|(_, p)| (p.peer_id < Some(self.own), p.peer_id)).map(|(c, _)| *c)
+        ours.max_by_key(|(_, p)| self.behind(p)).map(|(c, _)| *c)
     }
+}
+
+/// Whether it lies before us, and where: as numbers, since a room compares them for every block and a comparison of bytes
+/// is a call.
+pub(crate) type Place = (bool, Option<(u128, u32)>);
+
+fn number(PeerId(id): PeerId) -> (u128, u32) {
+    let [high @ .., a, b, c, d] = id;
+    (u128::from_be_bytes(high), u32::from_be_bytes([a, b, c, d]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Templates of kernel command lines and of programs' arguments: `{mac} {ip} {hostname} {master} {site}`, for programs
-//! `{memory} {cpus}` as well, `{{` and `}}` for braces.
+//! `{memory} {cpus} {tap} {tap-mac}` as well, `{{` and `}}` for braces.
 //! Decides which keys and which characters of a value are legal; never guesses a missing value.
 
 use alloc::string::String;
@@ -8,7 +8,8 @@ use core::fmt;
 /// The keys of a kernel command line, so that boottorrent-gen refuses a wrong one long before a node meets it.
 pub const KEYS: &[&str] = &["mac", "ip", "hostname", "master", "site"];
 /// The keys of a program's arguments and environment.
-pub const PROGRAM_KEYS: &[&str] = &["mac", "ip", "hostname", "master", "site", "memory", "cpus"];
+pub const PROGRAM_KEYS: &[&str] =
+    &["mac", "ip", "hostname", "master", "site", "memory", "cpus", "tap", "tap-mac"];
 
 /// Values for the keys of a template; parts of them come from DHCP and so from anybody.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct Values<'a> {
     pub memory: &'a str,
     /// Processors of the node; a kernel command line has none.
     pub cpus: &'a str,
+    /// The descriptor that a program finds its tap under; others have none.
+    pub tap: &'a str,
+    /// The MAC address that the tap takes frames for.
+    pub tap_mac: &'a str,
 }
 
 /// Why a template could not be filled.
@@ -82,6 +87,8 @@ pub fn fill(template: &str, values: &Values<'_>) -> Result<String, Error> {
             "master" => values.master,
             "memory" => values.memory,
             "cpus" => values.cpus,
+            "tap" => values.tap,
+            "tap-mac" => values.tap_mac,
             _ => values.site,
         };
         if is_plain(value) { Ok(value) } else { Err(Error::Value { key, value: String::from(value) }) }
@@ -136,6 +143,8 @@ mod tests {
         site: "",
         memory: "512",
         cpus: "4",
+        tap: "7",
+        tap_mac: "56:54:00:00:00:01",
     };
 
     #[test]
@@ -159,6 +168,8 @@ mod tests {
     #[test]
     fn programs_have_keys_that_kernels_have_not() {
         assert_eq!(fill("-m {memory} -smp {cpus}", &VALUES).unwrap(), "-m 512 -smp 4");
+        let tap = fill("tap,fd={tap} mac={tap-mac}", &VALUES).unwrap();
+        assert_eq!(tap, "tap,fd=7 mac=56:54:00:00:00:01");
         assert_eq!(check("{memory}{cpus}", PROGRAM_KEYS), Ok(()));
         assert!(check("{memory}", KEYS).unwrap_err().to_string().starts_with("there is no {memory}"));
         let kernel = Values { memory: "", ..VALUES };

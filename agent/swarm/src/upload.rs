@@ -220,7 +220,7 @@ impl Uploads {
             let wake = self.active.iter().filter_map(due).chain(later).chain(full).min();
             // Whoever has lost its link in the middle lacks what it was sent there, and does not ask for it.
             let interested = peers.values().filter(|p| p.interested);
-            let again = || interested.filter_map(|p| p.reconsiders_at(now)).min();
+            let again = || interested.filter_map(|p| p.declined.until(now)).min();
             return Turn::Wait(wake.or_else(again));
         };
         if enough {
@@ -260,7 +260,7 @@ impl Uploads {
             if let Some(peer) = peers.get_mut(&turn.conn) {
                 match turn.piece {
                     // Until its HAVE comes.
-                    Some(piece) => peer.decline(now, piece),
+                    Some(piece) => peer.declined.add(now, piece),
                     // It may have asked for a piece of an older turn instead.
                     None if peer.last_in > turn.moved => {}
                     None => {
@@ -407,8 +407,9 @@ impl Uploads {
     ) -> Option<Piece> {
         let is_given =
             |p: Piece, active: &[Active]| active.iter().any(|a| a.conn == conn && a.piece == Some(p));
-        let is_free =
-            |p: Piece, active: &[Active]| !peer.have.has(p) && !peer.declined(now, p) && !is_given(p, active);
+        let is_free = |p: Piece, active: &[Active]| {
+            !peer.have.has(p) && !peer.declined.has(now, p) && !is_given(p, active)
+        };
         if sender.pieces.is_complete() {
             return self.least_given(|p| is_free(p, &self.active), rng);
         }
@@ -449,8 +450,11 @@ impl Uploads {
     fn least_given(&self, is_free: impl Fn(Piece) -> bool, rng: &mut Rng) -> Option<Piece> {
         let mut best = None;
         let (mut least, mut ties) = (u32::MAX, 0);
-        for piece in self.geometry.all().filter(|p| is_free(*p)) {
+        for piece in self.geometry.all() {
             let given = self.given.get(piece.index() as usize).copied().unwrap_or(0);
+            if given > least || !is_free(piece) {
+                continue;
+            }
             ties = if given < least { 1 } else { ties + u32::from(given == least) };
             // In random order: what is next to each other goes to different peers at different times.
             if given < least || (given == least && rng.below(ties) == 0) {

@@ -1,6 +1,7 @@
 //! `boottorrentctl log`: what a node said, from systemd's journal.
 //! Decides which entries; journalctl shows them in its own way, with its own pager.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -14,6 +15,10 @@ use crate::nodelog::clean;
 const UNIT: &str = "_SYSTEMD_UNIT=boottorrent-log.service";
 /// What `--follow` shows of the past: the stages of a boot.
 const PAST: &str = "--lines=40";
+/// Boots that are told apart; a node that starts anew every minute does so in a day.
+const MOST_BOOTS: usize = 1440;
+/// Bytes of an entry's line that are looked at: the fields that are asked for are short.
+const LINE: u64 = 4096;
 
 pub(super) fn run(options: &Options, node: &str, follow: bool, boot: Boot) -> Result<Verdict, Error> {
     let who = Sources::read(options)?.find(node)?;
@@ -23,12 +28,16 @@ pub(super) fn run(options: &Options, node: &str, follow: bool, boot: Boot) -> Re
     if follow {
         command.args(["--follow", PAST]);
     } else {
-        let boots = boots(&mac)?;
+        let back = match boot {
+            Boot::All => 0,
+            Boot::Back(back) => back,
+        };
+        let boots = boots(&mac, back.saturating_add(1).min(MOST_BOOTS))?;
         if boots.is_empty() {
             return Err(Error::Told(silence(&who)));
         }
         if let Boot::Back(back) = boot {
-            let boot = boots.iter().rev().nth(back).ok_or_else(|| too_far(&who, boots.len()))?;
+            let boot = boots.get(back).ok_or_else(|| too_far(&who, boots.len()))?;
             command.arg(format!("BOOT={boot}"));
         }
     }
@@ -37,24 +46,42 @@ pub(super) fn run(options: &Options, node: &str, follow: bool, boot: Boot) -> Re
     Ok(if status.success() || status.code().is_none() { Verdict::Good } else { Verdict::Wrong })
 }
 
-/// The numbers of a node's boots, the oldest first.
-fn boots(mac: &str) -> Result<Vec<String>, Error> {
+/// The numbers of a node's latest boots, the latest first: read backwards, and no further than is wanted.
+fn boots(mac: &str, wanted: usize) -> Result<Vec<String>, Error> {
     let mut command = Command::new("journalctl");
-    command.args(["--quiet", "--no-pager", "--output=json", "--output-fields=BOOT", UNIT, mac]);
-    let output = command.stdin(Stdio::null()).output().map_err(no_journalctl)?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        let why = clean(why.lines().next().unwrap_or("it does not say why"), 200);
-        return Err(Error::Told(format!("the journal cannot be read: {why}")));
+    command.args(["--quiet", "--no-pager", "--reverse", "--output=json", "--output-fields=BOOT", UNIT, mac]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(no_journalctl)?;
+    let boots =
+        child.stdout.take().map(|entries| distinct(BufReader::new(entries), wanted)).unwrap_or_default();
+    if boots.len() == wanted {
+        // It has more to say than anybody asked for.
+        let _gone = child.kill();
+        let _reaped = child.wait();
+        return Ok(boots);
     }
-    Ok(distinct(&String::from_utf8_lossy(&output.stdout)))
+    let mut why = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let _unread = stderr.take(LINE).read_to_string(&mut why); // its status counts, with or without a reason
+    }
+    if child.wait().map_err(no_journalctl)?.success() {
+        return Ok(boots);
+    }
+    let why = clean(why.lines().next().unwrap_or("it does not say why"), 200);
+    Err(Error::Told(format!("the journal cannot be read: {why}")))
 }
 
-/// In the order in which they first stand there; a record that came late belongs to its own boot.
-fn distinct(entries: &str) -> Vec<String> {
+/// In the order in which they first stand there, until there are as many as are wanted.
+fn distinct(mut entries: impl BufRead, wanted: usize) -> Vec<String> {
     let mut boots: Vec<String> = Vec::new();
-    for entry in entries.lines() {
-        let entry: Value = serde_json::from_str(entry).unwrap_or_default();
+    let mut line = Vec::new();
+    while boots.len() < wanted {
+        line.clear();
+        match entries.by_ref().take(LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let entry: Value = serde_json::from_slice(&line).unwrap_or_default();
         if let Some(boot) = entry.get("BOOT").and_then(Value::as_str)
             && boots.last().is_none_or(|last| last != boot)
             && !boots.iter().any(|known| known == boot)
@@ -100,8 +127,12 @@ mod tests {
             "{}\nnonsense\n".into(),
             entry("0000beef"),
         ];
-        assert_eq!(distinct(&entries.concat()), ["0000beef", "00000007"]);
-        assert!(distinct("").is_empty());
+        let entries = entries.concat();
+        assert_eq!(distinct(entries.as_bytes(), 9), ["0000beef", "00000007"]);
+        assert_eq!(distinct(entries.as_bytes(), 1), ["0000beef"], "it reads no further than it must");
+        assert!(distinct(&b""[..], 9).is_empty());
+        let long = format!("{{\"x\":\"{}\"}}\n{}", "y".repeat(100_000), entry("00000008"));
+        assert_eq!(distinct(long.as_bytes(), 1), ["00000008"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::sources::{BootFile, Sources};
 use crate::nodelog::nodes::{Node, Step};
+use crate::orders::Order;
 
 /// A rate that was told longer ago is none any more.
 const FRESH: Duration = Duration::from_secs(10);
@@ -24,8 +25,12 @@ pub(super) enum State {
     Booting,
     /// The last thing it said of a stage is a failure.
     Failed,
+    /// It runs a program, and serves its image meanwhile.
+    Running,
     /// It has handed over to its operating system.
     Started,
+    /// It has said that it goes off.
+    Off,
 }
 
 /// One node.
@@ -39,6 +44,8 @@ pub(super) struct Row {
     pub(super) listed: bool,
     pub(super) state: State,
     pub(super) stage: Option<String>,
+    /// When that stage began, ended or failed; seconds since 1970.
+    pub(super) since: Option<u64>,
     /// Of the image.
     pub(super) percent: Option<u8>,
     pub(super) bytes_done: Option<u64>,
@@ -57,6 +64,8 @@ pub(super) struct Row {
     /// The last line that was no record, of the system that it booted.
     pub(super) last_line: Option<String>,
     pub(super) boot_file: Option<BootFile>,
+    /// What it boots next, once.
+    pub(super) next_boot: Option<Order>,
 }
 
 /// A failure of the present boot.
@@ -64,7 +73,7 @@ pub(super) struct Row {
 pub(super) struct Failure {
     pub(super) stage: String,
     pub(super) text: String,
-    /// The stage has ended well since, or one behind it has begun.
+    /// The stage has ended well since, or one behind it has begun, or the boot has come to its end.
     pub(super) overcome: bool,
 }
 
@@ -85,29 +94,33 @@ pub(super) fn rows(sources: &Sources, now: u64) -> Vec<Row> {
         row.address = row.address.or(node.address);
     }
     for row in &mut rows {
-        let lease = row.mac.parse::<Mac>().ok().and_then(|mac| sources.leases.get(&mac).copied());
-        row.address = row.address.or(lease);
+        let lease = row.mac.parse::<Mac>().ok().and_then(|mac| sources.leases.get(&mac));
+        row.address = row.address.or(lease.map(|lease| lease.address));
     }
-    for (mac, address) in &sources.leases {
-        // Nobody's, and yet it boots from here.
-        if sources.boot_files.contains_key(address) && !rows.iter().any(|row| row.mac == mac.to_string()) {
-            rows.push(Row { name: mac.hyphenated(), address: Some(*address), ..unseen(&mac.to_string()) });
+    // Nobody's, and yet it boots from here, or is to.
+    let booting =
+        sources.leases.iter().filter(|(mac, lease)| sources.boot_file(**mac, lease.address).is_some());
+    for mac in booting.map(|(mac, _)| mac).chain(sources.orders.keys()) {
+        if !rows.iter().any(|row| row.mac == mac.to_string()) {
+            let address = sources.leases.get(mac).map(|lease| lease.address);
+            rows.push(Row { name: mac.hyphenated(), address, ..unseen(&mac.to_string()) });
         }
     }
     for row in &mut rows {
-        note_boot_file(row, sources);
+        let Ok(mac) = row.mac.parse::<Mac>() else { continue };
+        note_boot_file(row, mac, sources);
+        row.next_boot = sources.orders.get(&mac).filter(|order| order.until >= now).cloned();
     }
     rows.sort_by(|a, b| natural(&a.name, &b.name).then_with(|| a.mac.cmp(&b.mac)));
     rows
 }
 
 /// Whoever fetches boot files again has started anew, whatever it said before.
-fn note_boot_file(row: &mut Row, sources: &Sources) {
-    let Some(file) = row.address.and_then(|address| sources.boot_files.get(&address)) else { return };
+fn note_boot_file(row: &mut Row, mac: Mac, sources: &Sources) {
+    let address = sources.leases.get(&mac).map(|lease| lease.address).or(row.address);
+    let Some(file) = address.and_then(|address| sources.boot_file(mac, address)) else { return };
     if row.last_seen.is_none_or(|seen| seen < file.at) {
-        let Row { name, mac, address, os, listed, boots, .. } = row.clone();
-        let stage = Some("firmware".to_owned());
-        let last_seen = Some(file.at);
+        let Row { name, mac, os, listed, boots, .. } = row.clone();
         *row = Row {
             name,
             address,
@@ -115,8 +128,9 @@ fn note_boot_file(row: &mut Row, sources: &Sources) {
             listed,
             boots,
             state: State::Firmware,
-            stage,
-            last_seen,
+            stage: Some("firmware".to_owned()),
+            since: Some(file.at),
+            last_seen: Some(file.at),
             ..unseen(&mac)
         };
     }
@@ -132,6 +146,7 @@ fn unseen(mac: &str) -> Row {
         listed: false,
         state: State::Unseen,
         stage: None,
+        since: None,
         percent: None,
         bytes_done: None,
         bytes_total: None,
@@ -146,6 +161,7 @@ fn unseen(mac: &str) -> Row {
         last_error: None,
         last_line: None,
         boot_file: None,
+        next_boot: None,
     }
 }
 
@@ -161,6 +177,7 @@ fn seen(mac: &str, node: &Node, now: u64) -> Row {
         os: node.os.clone(),
         state: state(told),
         stage,
+        since: told.map(|step| step.at).filter(|at| *at > 0),
         percent: done.map(|figures| percent(figures.bytes_done, figures.bytes_total)),
         bytes_done: done.map(|figures| figures.bytes_done),
         bytes_total: done.map(|figures| figures.bytes_total),
@@ -179,20 +196,37 @@ fn seen(mac: &str, node: &Node, now: u64) -> Row {
 }
 
 fn state(told: Option<&Step>) -> State {
-    match told.map(|step| (step.stage.as_str(), step.event.as_str())) {
-        Some((_, "fail")) => State::Failed,
-        Some(("kexec", "end")) => State::Started,
+    match told {
+        Some(step) if step.event == "fail" => State::Failed,
+        Some(step) if is_running(step) => State::Running,
+        Some(step) if is_started(step) => State::Started,
+        // The other thing that a node says of its power is that it reboots.
+        Some(step) if step.stage == "power" && step.cause.starts_with("powering off") => State::Off,
         _ => State::Booting,
     }
+}
+
+fn is_running(step: &Step) -> bool {
+    (step.stage.as_str(), step.event.as_str()) == ("run", "begin")
+}
+
+fn is_started(step: &Step) -> bool {
+    (step.stage.as_str(), step.event.as_str()) == ("kexec", "end")
 }
 
 fn last_error(steps: &[Step]) -> Option<Failure> {
     let at = steps.iter().rposition(|step| step.event == "fail")?;
     let failed = steps.get(at)?;
+    let (earlier, later) = (steps.iter().take(at), steps.iter().skip(at + 1));
     // The table of stages goes back after a failure, so that an earlier stage that begins again is no way out.
-    let before = |step: &Step| steps.iter().take(at).any(|earlier| earlier.stage == step.stage);
-    let overcome = steps.iter().skip(at + 1).any(|step| match step.event.as_str() {
-        "end" => step.stage == failed.stage,
+    let before = |step: &Step| earlier.clone().any(|earlier| earlier.stage == step.stage);
+    // A worker that died is no stage: what it was at is what has to end.
+    let interrupted =
+        earlier.clone().rfind(|step| step.event == "begin").filter(|_| failed.stage == "worker");
+    let wanted = interrupted.map_or(&failed.stage, |step| &step.stage);
+    let overcome = later.into_iter().any(|step| match step.event.as_str() {
+        _ if is_running(step) || is_started(step) => true,
+        "end" => step.stage == *wanted,
         "begin" => step.stage != failed.stage && !before(step),
         _ => false,
     });
@@ -236,7 +270,9 @@ fn part(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctl::sources::Leased;
     use crate::ctl::sources::tests::sources;
+    use crate::orders::Author;
 
     #[test]
     fn who_was_never_seen_is_listed_and_who_is_not_listed_is_shown() {
@@ -261,7 +297,8 @@ mod tests {
         let mut sources = sources();
         let file = |at| BootFile { name: "boot/boot.ipxe".into(), at, failure: None };
         let of = |last: [u8; 4], at| (Ipv4Addr::from(last), file(at));
-        sources.leases.insert(Mac([2, 0, 0, 0, 0, 7]), Ipv4Addr::new(10, 0, 0, 107));
+        let leased = Leased { address: Ipv4Addr::new(10, 0, 0, 107), booted: Some(1000) };
+        sources.leases.insert(Mac([2, 0, 0, 0, 0, 7]), leased);
         // n01 spoke at 1000, n03 never did, and nobody named the last one.
         sources.boot_files =
             [of([10, 0, 0, 11], 999), of([10, 0, 0, 103], 1002), of([10, 0, 0, 107], 1001)].into();
@@ -296,6 +333,56 @@ mod tests {
         steps.push(step(7, "lease", "end"));
         assert!(last_error(&steps).unwrap().overcome);
         assert_eq!(last_error(&steps[..2]), None);
+    }
+
+    /// A boot in the order of its records: stage and event.
+    fn boot(records: &[(&str, &str)]) -> Vec<Step> {
+        let step = |(at, (stage, event)): (usize, &(&str, &str))| {
+            let cause = if *stage == "power" { "powering off: asked for at the menu" } else { "why" };
+            let step = serde_json::json!({
+                "stage": stage, "event": event, "seconds": 1.0, "sequence": at, "cause": cause, "at": 1000 + at,
+            });
+            serde_json::from_value(step).unwrap()
+        };
+        records.iter().enumerate().map(step).collect()
+    }
+
+    #[test]
+    fn a_program_runs_and_a_machine_goes_off() {
+        let state_of = |records: &[(&str, &str)]| state(boot(records).last());
+        assert_eq!(state_of(&[("layout", "end"), ("run", "begin")]), State::Running);
+        assert_eq!(state_of(&[("run", "begin"), ("run", "end")]), State::Booting, "the menu is next");
+        assert_eq!(state_of(&[("run", "begin"), ("run", "fail")]), State::Failed);
+        assert_eq!(state_of(&[("kexec", "end")]), State::Started);
+        assert_eq!(state_of(&[("choice", "begin"), ("power", "end")]), State::Off);
+    }
+
+    #[test]
+    fn a_crash_is_overcome_by_what_it_interrupted_and_by_a_good_end() {
+        let crash = [("lease", "end"), ("download", "begin"), ("worker", "fail")];
+        let after = |more: &[(&str, &str)]| last_error(&boot(&[&crash, more].concat())).unwrap().overcome;
+        assert!(!after(&[("lease", "begin"), ("lease", "end"), ("download", "begin")]));
+        assert!(after(&[("lease", "end"), ("download", "begin"), ("download", "end")]));
+        let last = [("run", "begin"), ("worker", "fail"), ("lease", "end"), ("download", "end")];
+        assert!(!last_error(&boot(&last)).unwrap().overcome);
+        assert!(last_error(&boot(&[&last[..], &[("run", "begin")]].concat())).unwrap().overcome);
+        let last = [("kexec", "begin"), ("worker", "fail"), ("kexec", "begin"), ("kexec", "end")];
+        assert!(last_error(&boot(&last)).unwrap().overcome, "a good boot");
+    }
+
+    #[test]
+    fn an_order_is_shown_until_its_time_is_over() {
+        let mut sources = sources();
+        let order = Order { os: None, until: 1010, by: Author::Master };
+        let stranger = Mac([2, 0, 0, 0, 0, 9]);
+        sources.orders = [(Mac([0x52, 0x54, 0, 0, 0, 2]), order.clone()), (stranger, order.clone())].into();
+        let shown = |sources: &Sources, now| {
+            let rows = rows(sources, now);
+            let ordered = rows.into_iter().filter(|row| row.next_boot.is_some());
+            ordered.map(|row| row.name).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&sources, 1010), ["02-00-00-00-00-09", "n02"]);
+        assert!(shown(&sources, 1011).is_empty());
     }
 
     #[test]

@@ -2,20 +2,25 @@
 //! Decides what is asked for; opens nothing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::boot::{Kind, Next, WITHIN};
+use crate::site::value::Spelt;
 use crate::store;
 
 /// Where the services write their state: the RuntimeDirectory= of their units.
 const RUN: &str = "/run/boottorrent";
 
 const HELP: &str = "\
-boottorrentctl: shows what the nodes and services of this master do, and wakes nodes
+boottorrentctl: shows what the nodes and services of this master do, wakes nodes, and says what they boot next
 
 Usage: boottorrentctl [options] status [--json] [--watch]
        boottorrentctl [options] log NODE [--follow | --boot N]
-       boottorrentctl [options] wake NODE... | --all
+       boottorrentctl [options] wake NODE... | --all [--os NAME | --local [--within TIME]]
+       boottorrentctl [options] boot NODE... | --all --os NAME | --local [--within TIME]
+       boottorrentctl [options] boot NODE... | --all --as-usual
 
 NODE is the name of a node or its MAC.
 
@@ -23,7 +28,11 @@ NODE is the name of a node or its MAC.
   --watch             status: again every second
   --follow            log: go on with what comes
   --boot N            log: 0 is the latest boot (the default), -1 the one before it; all: every one
-  --all               wake: every node that the site names
+  --all               wake, boot: every node that the site names
+  --os NAME           wake, boot: the next boot, and that one only, starts this operating system and asks nobody
+  --local             wake, boot: the next boot, and that one only, is from the node's own disk
+  --within TIME       wake, boot: a node that does not come by then boots as usual (default 1h)
+  --as-usual          boot: takes back what was said
   --store DIR         what boottorrent-gen wrote (default /var/lib/boottorrent)
   --run DIR           where the services write their state (default /run/boottorrent)
   --help, --version
@@ -54,6 +63,11 @@ pub(super) enum Action {
     /// None named: all.
     Wake {
         nodes: Vec<String>,
+        next: Option<Next>,
+    },
+    Boot {
+        nodes: Vec<String>,
+        next: Next,
     },
 }
 
@@ -81,6 +95,10 @@ struct Words {
     follow: bool,
     boot: Option<Boot>,
     all: bool,
+    os: Option<String>,
+    local: bool,
+    within: Option<Duration>,
+    as_usual: bool,
 }
 
 impl Options {
@@ -99,6 +117,12 @@ impl Options {
                 Arg::Long("watch") => words.watch = true,
                 Arg::Long("follow") | Arg::Short('f') => words.follow = true,
                 Arg::Long("all") => words.all = true,
+                Arg::Long("os") => words.os = Some(parser.value().and_then(|v| v.string()).map_err(wrong)?),
+                Arg::Long("local") => words.local = true,
+                Arg::Long("as-usual") => words.as_usual = true,
+                Arg::Long("within") => {
+                    words.within = Some(within(&parser.value().and_then(|v| v.string()).map_err(wrong)?)?);
+                }
                 Arg::Long("boot") => {
                     let value = parser.value().and_then(|v| v.string()).map_err(wrong)?;
                     words.boot = Some(boot(&value)?);
@@ -117,23 +141,28 @@ impl Options {
 impl Words {
     fn action(self) -> Result<Action, Stop> {
         let verb = self.verb.as_deref().unwrap_or_default();
-        let given = [
-            ("--json", self.json, "status"),
-            ("--watch", self.watch, "status"),
-            ("--follow", self.follow, "log"),
-            ("--boot", self.boot.is_some(), "log"),
-            ("--all", self.all, "wake"),
-        ];
-        if !["status", "log", "wake"].contains(&verb) {
+        let known = ["status", "log", "wake", "boot"];
+        if !known.contains(&verb) {
             let what = if verb.is_empty() {
                 "say what to do".to_owned()
             } else {
                 format!("there is no command {verb:?}")
             };
-            return Err(Stop::Wrong(format!("{what}: status, log or wake; --help explains them")));
+            return Err(Stop::Wrong(format!("{what}: status, log, wake or boot; --help explains them")));
         }
-        if let Some((option, _, of)) = given.iter().find(|(_, given, of)| *given && *of != verb) {
-            return Err(Stop::Wrong(format!("{option} belongs to {of}, not to {verb}")));
+        let given: [(&str, bool, &[&str]); 9] = [
+            ("--json", self.json, &["status"]),
+            ("--watch", self.watch, &["status"]),
+            ("--follow", self.follow, &["log"]),
+            ("--boot", self.boot.is_some(), &["log"]),
+            ("--all", self.all, &["wake", "boot"]),
+            ("--os", self.os.is_some(), &["wake", "boot"]),
+            ("--local", self.local, &["wake", "boot"]),
+            ("--within", self.within.is_some(), &["wake", "boot"]),
+            ("--as-usual", self.as_usual, &["boot"]),
+        ];
+        if let Some((option, _, of)) = given.iter().find(|(_, given, of)| *given && !of.contains(&verb)) {
+            return Err(Stop::Wrong(format!("{option} belongs to {}, not to {verb}", of.join(" and "))));
         }
         match (verb, self.nodes.as_slice()) {
             ("status", []) => Ok(Action::Status { json: self.json, watch: self.watch }),
@@ -149,12 +178,45 @@ impl Words {
             }
             ("log", []) => Err(Stop::Wrong("say whose log: boottorrentctl log NODE".into())),
             ("log", _) => Err(Stop::Wrong("log tells of one node at a time".into())),
-            (_, []) if !self.all => Err(Stop::Wrong("say whom to wake: names or MACs, or --all".into())),
+            (_, []) if !self.all => Err(Stop::Wrong(format!("say whom to {verb}: names or MACs, or --all"))),
             (_, [first, ..]) if self.all => {
-                Err(Stop::Wrong(format!("--all wakes {first:?} as well: leave one of the two out")))
+                Err(Stop::Wrong(format!("--all names {first:?} as well: leave one of the two out")))
             }
-            _ => Ok(Action::Wake { nodes: self.nodes }),
+            ("wake", _) => Ok(Action::Wake { next: self.next()?, nodes: self.nodes }),
+            _ => match self.next()? {
+                Some(next) => Ok(Action::Boot { next, nodes: self.nodes }),
+                None => Err(Stop::Wrong("say what to boot: --os NAME, --local or --as-usual".into())),
+            },
         }
+    }
+
+    fn next(&self) -> Result<Option<Next>, Stop> {
+        let kind = match (&self.os, self.local, self.as_usual) {
+            (None, false, false) if self.within.is_some() => {
+                return Err(Stop::Wrong("--within says how long --os or --local holds: add one".into()));
+            }
+            (None, false, false) => return Ok(None),
+            (Some(name), false, false) => Kind::Os(name.clone()),
+            (None, true, false) => Kind::LocalDisk,
+            (None, false, true) if self.within.is_none() => Kind::AsUsual,
+            (None, false, true) => {
+                return Err(Stop::Wrong("--as-usual holds at once, so --within says nothing to it".into()));
+            }
+            _ => {
+                return Err(Stop::Wrong(
+                    "--os, --local and --as-usual exclude one another: leave one".into(),
+                ));
+            }
+        };
+        Ok(Some(Next { kind, within: self.within.unwrap_or(WITHIN) }))
+    }
+}
+
+fn within(text: &str) -> Result<Duration, Stop> {
+    let wrong = |why: String| Stop::Wrong(format!("--within: {why}; write {}", Duration::KIND));
+    match Duration::read(text).map_err(wrong)? {
+        within if within < Duration::from_secs(1) => Err(wrong(format!("{text:?} is over at once"))),
+        within => Ok(within),
     }
 }
 
@@ -192,8 +254,17 @@ mod tests {
         assert_eq!(parse(&["log", "--boot=-2", "n01"]), Ok(log(false, Boot::Back(2))));
         assert_eq!(parse(&["log", "--boot", "all", "n01"]), Ok(log(false, Boot::All)));
         assert_eq!(parse(&["log", "n01", "-f"]), Ok(log(true, Boot::Back(0))));
-        assert_eq!(parse(&["wake", "--all"]), Ok(Action::Wake { nodes: vec![] }));
-        assert_eq!(parse(&["wake", "a", "b"]), Ok(Action::Wake { nodes: vec!["a".into(), "b".into()] }));
+        assert_eq!(parse(&["wake", "--all"]), Ok(Action::Wake { nodes: vec![], next: None }));
+        let nodes = vec!["a".to_owned(), "b".into()];
+        assert_eq!(parse(&["wake", "a", "b"]), Ok(Action::Wake { nodes: nodes.clone(), next: None }));
+        let os = Next { kind: Kind::Os("debian".into()), within: WITHIN };
+        let wake = parse(&["wake", "--os", "debian", "a", "b"]);
+        assert_eq!(wake, Ok(Action::Wake { nodes: nodes.clone(), next: Some(os) }));
+        let local = Next { kind: Kind::LocalDisk, within: Duration::from_secs(600) };
+        let boot = parse(&["boot", "a", "b", "--local", "--within", "10m"]);
+        assert_eq!(boot, Ok(Action::Boot { nodes, next: local }));
+        let usual = Next { kind: Kind::AsUsual, within: WITHIN };
+        assert_eq!(parse(&["boot", "--all", "--as-usual"]), Ok(Action::Boot { nodes: vec![], next: usual }));
     }
 
     #[test]
@@ -202,7 +273,7 @@ mod tests {
             (&[][..], "say what to do"),
             (&["stats"], "there is no command \"stats\""),
             (&["status", "n01"], "boottorrentctl log n01"),
-            (&["status", "--all"], "--all belongs to wake"),
+            (&["status", "--all"], "--all belongs to wake and boot"),
             (&["log"], "say whose log"),
             (&["log", "a", "b"], "one node at a time"),
             (&["log", "a", "--boot", "1"], "write 0 for the latest"),
@@ -210,6 +281,15 @@ mod tests {
             (&["wake"], "or --all"),
             (&["wake", "a", "--all"], "leave one of the two out"),
             (&["wake", "--colour"], "--colour"),
+            (&["boot"], "say whom to boot"),
+            (&["boot", "a"], "say what to boot"),
+            (&["boot", "a", "--os", "x", "--local"], "exclude one another"),
+            (&["boot", "a", "--as-usual", "--within", "1h"], "says nothing to it"),
+            (&["wake", "a", "--as-usual"], "--as-usual belongs to boot, not to wake"),
+            (&["wake", "a", "--within", "1h"], "add one"),
+            (&["boot", "a", "--local", "--within", "10"], "has no unit"),
+            (&["boot", "a", "--local", "--within", "10ms"], "over at once"),
+            (&["log", "a", "--os", "x"], "--os belongs to wake and boot"),
         ] {
             let said = parse(words).unwrap_err();
             assert!(said.contains(told), "{words:?}: {said}");

@@ -12,6 +12,8 @@ use crate::nodelog::clean;
 
 /// Characters of a sentence.
 const SENTENCE: usize = 400;
+/// Seconds after which a node that should speak is silent.
+const SILENT: u64 = 30;
 /// Home, and what a line or the screen had behind it (ECMA-48, 8.3.21, 8.3.41, 8.3.39).
 const HOME: &str = "\x1b[H";
 const REST_OF_LINE: &str = "\x1b[K";
@@ -85,7 +87,7 @@ fn all(report: &Report, screen: Screen) -> Vec<String> {
     all
 }
 
-/// `Site lab, generation 3: 12 nodes, 3 booting, 1 failed, 6 started, 2 never seen`
+/// `Site lab, generation 3: 12 nodes, 3 booting, 1 failed, 2 running, 4 started, 2 never seen`
 fn headline(report: &Report) -> String {
     let count = |state| report.nodes.iter().filter(|node| node.state == state).count();
     let mut line = format!("Site {}", clean(&report.site, SENTENCE));
@@ -98,7 +100,9 @@ fn headline(report: &Report) -> String {
         (State::Firmware, "in firmware"),
         (State::Booting, "booting"),
         (State::Failed, "failed"),
+        (State::Running, "running"),
         (State::Started, "started"),
+        (State::Off, "off"),
         (State::Unseen, "never seen"),
     ] {
         let count = count(state);
@@ -170,7 +174,7 @@ fn node(node: &Node, now: u64) -> Row {
         node.mac.clone(),
         node.address.map_or_else(dash, |address| address.to_string()),
         node.os.clone().unwrap_or_else(dash),
-        node.stage.clone().unwrap_or_else(dash),
+        stage(node, now).unwrap_or_else(dash),
         node.percent.map_or_else(dash, |percent| format!("{percent}%")),
         node.rate.map_or_else(dash, rate),
         node.peers.map_or_else(dash, |peers| peers.to_string()),
@@ -179,15 +183,42 @@ fn node(node: &Node, now: u64) -> Row {
     let standing = node.last_error.as_ref().filter(|error| !error.overcome);
     let tone = match (node.state, standing) {
         (State::Failed, _) | (_, Some(_)) => Tone::Bad,
-        (State::Started, None) => Tone::Good,
-        (State::Unseen, None) => Tone::Faint,
+        (State::Started | State::Running, None) => Tone::Good,
+        (State::Unseen | State::Off, None) => Tone::Faint,
         (State::Booting | State::Firmware, None) => Tone::Plain,
     };
-    let note = match (node.state, standing) {
+    let about = match (node.state, standing) {
         (State::Firmware, _) => node.boot_file.as_ref().map(boot_file),
+        (State::Running, None) => silence(node, now),
         (_, standing) => standing.map(|error| format!("{}: {}", error.stage, error.text)),
     };
-    Row { cells, tone, note }
+    let next = node.next_boot.as_ref().map(|order| {
+        format!(
+            "next boot, if it comes within {}: {}",
+            age(order.until.saturating_sub(now)),
+            order.in_words()
+        )
+    });
+    let notes: Vec<String> = about.into_iter().chain(next).collect();
+    Row { cells, tone, note: (!notes.is_empty()).then(|| notes.join("; ")) }
+}
+
+/// With the time that a program has been running, or a machine off.
+fn stage(node: &Node, now: u64) -> Option<String> {
+    let stage = node.stage.as_ref()?;
+    match (node.state, node.since) {
+        (State::Running | State::Off, Some(since)) => {
+            let word = if node.state == State::Off { "off" } else { stage };
+            Some(format!("{word} {}", age(now.saturating_sub(since))))
+        }
+        _ => Some(stage.clone()),
+    }
+}
+
+/// A node that runs a program tells of itself once a second.
+fn silence(node: &Node, now: u64) -> Option<String> {
+    let seconds = now.saturating_sub(node.last_seen?);
+    (seconds > SILENT).then(|| format!("it has said nothing for {}: it may be off", age(seconds)))
 }
 
 fn boot_file(file: &BootFile) -> String {

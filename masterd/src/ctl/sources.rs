@@ -15,19 +15,24 @@ use super::config::{CtlConfig, ListedNode};
 use super::options::Options;
 use super::seed::Seed;
 use crate::nodelog::nodes::Nodes;
+use crate::orders::{Order, Orders};
 use crate::service;
 
-/// Where the files of the bootstrap are; what the agent fetches by TFTP is elsewhere.
-const BOOT_FOLDER: &str = "boot/";
+/// A file that was asked for so soon after the lease counts as asked for with it: the two services' clocks are read in
+/// whole seconds.
+const ROUNDING: u64 = 1;
 
 /// Everything, as it was at one moment.
 pub(super) struct Sources {
     pub(super) config: CtlConfig,
     pub(super) nodes: Nodes,
-    pub(super) leases: HashMap<Mac, Ipv4Addr>,
+    pub(super) leases: HashMap<Mac, Leased>,
     /// The last boot file that each address has asked for.
     pub(super) boot_files: HashMap<Ipv4Addr, BootFile>,
-    pub(super) seed: Seed,
+    /// None: it is there and cannot be read.
+    pub(super) seed: Option<Seed>,
+    /// What nodes are to boot next.
+    pub(super) orders: HashMap<Mac, Order>,
     /// What could not be read, a sentence each.
     pub(super) unread: Vec<String>,
 }
@@ -39,6 +44,14 @@ pub(super) struct Who {
     /// The site's name for it, else its MAC: what a node says of itself names nothing here.
     pub(super) name: String,
     pub(super) address: Option<Ipv4Addr>,
+}
+
+/// What DHCP has given a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leased {
+    pub(super) address: Ipv4Addr,
+    /// When its firmware was last given it; seconds since 1970.
+    pub(super) booted: Option<u64>,
 }
 
 /// What firmware fetches before there is anybody in a node who could report.
@@ -54,14 +67,14 @@ pub(super) struct BootFile {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TftpState {
-    recent: Vec<Transfer>,
+    booting: HashMap<Ipv4Addr, Transfer>,
 }
 
 #[derive(Deserialize)]
 struct Transfer {
-    client: String,
     file: String,
     at: u64,
+    #[serde(default)]
     failure: Option<String>,
 }
 
@@ -82,18 +95,40 @@ struct Lease {
     address: Ipv4Addr,
     /// None: nobody's, in quarantine.
     mac: Option<String>,
+    booted: Option<u64>,
 }
 
 impl Sources {
     pub(super) fn read(options: &Options) -> Result<Self, Error> {
         let config: CtlConfig = service::read(&options.store, "ctl").map_err(Error::Config)?;
         let mut unread = Vec::new();
-        let LogState { nodes } = state(&options.run, "log", &mut unread);
-        let DhcpState { leases } = state(&options.run, "dhcp", &mut unread);
-        let TftpState { recent } = state(&options.run, "tftp", &mut unread);
+        let LogState { nodes } = state(&options.run, "log", &mut unread).unwrap_or_default();
+        let DhcpState { leases } = state(&options.run, "dhcp", &mut unread).unwrap_or_default();
+        let TftpState { booting } = state(&options.run, "tftp", &mut unread).unwrap_or_default();
         let seed = state(&options.run, "seed", &mut unread);
-        let leases = leases.into_iter().filter_map(|l| Some((l.mac?.parse().ok()?, l.address))).collect();
-        Ok(Self { config, nodes, leases, boot_files: boot_files(recent), seed, unread })
+        let lease = |l: Lease| Some((l.mac?.parse().ok()?, Leased { address: l.address, booted: l.booted }));
+        let boot_file =
+            |(address, Transfer { file: name, at, failure })| (address, BootFile { name, at, failure });
+        Ok(Self {
+            nodes,
+            leases: leases.into_iter().filter_map(lease).collect(),
+            boot_files: booting.into_iter().map(boot_file).collect(),
+            seed,
+            orders: orders(&options.run, &mut unread),
+            config,
+            unread,
+        })
+    }
+
+    /// The last boot file of a machine. Where DHCP is ours it tells whose firmware has an address, and since when: what
+    /// somebody else fetched from there before is none of its.
+    pub(super) fn boot_file(&self, mac: Mac, address: Ipv4Addr) -> Option<&BootFile> {
+        let file = self.boot_files.get(&address)?;
+        if !self.config.services.iter().any(|service| service == "dhcp") {
+            return Some(file);
+        }
+        let lease = self.leases.get(&mac).filter(|lease| lease.address == address)?;
+        lease.booted.is_some_and(|booted| file.at + ROUNDING >= booted).then_some(file)
     }
 
     /// The node of this name or MAC: of the site, or one that was seen.
@@ -121,17 +156,25 @@ impl Sources {
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Who> {
-        self.config.nodes.iter().map(|node| self.listed(node)).collect()
+    /// All of these, or nobody: a name that is not known is most likely a misspelling. None named: all of the site.
+    pub(super) fn whom(&self, nodes: &[String]) -> Result<Vec<Who>, Error> {
+        match nodes {
+            [] if self.config.nodes.is_empty() => {
+                let sentence = "the site names no node: add its [[node]] to boottorrent.toml, or give a MAC";
+                Err(Error::Told(sentence.into()))
+            }
+            [] => Ok(self.config.nodes.iter().map(|node| self.listed(node)).collect()),
+            named => named.iter().map(|node| self.find(node)).collect(),
+        }
     }
 
     fn listed(&self, node: &ListedNode) -> Who {
-        let address = node.address.or_else(|| self.leases.get(&node.mac).copied());
+        let address = node.address.or_else(|| self.leases.get(&node.mac).map(|lease| lease.address));
         Who { mac: node.mac, name: node.name.clone(), address }
     }
 
     fn stranger(&self, mac: Mac) -> Who {
-        Who { mac, name: mac.hyphenated(), address: self.leases.get(&mac).copied() }
+        Who { mac, name: mac.hyphenated(), address: self.leases.get(&mac).map(|lease| lease.address) }
     }
 
     fn nobody(&self, text: &str) -> String {
@@ -148,38 +191,37 @@ impl Sources {
     }
 }
 
-/// The newest stand last.
-fn boot_files(recent: Vec<Transfer>) -> HashMap<Ipv4Addr, BootFile> {
-    let of_firmware = recent.into_iter().filter(|transfer| transfer.file.starts_with(BOOT_FOLDER));
-    let by_address = of_firmware.filter_map(|Transfer { client, file, at, failure }| {
-        let address = client.rsplit_once(':').map_or(client.as_str(), |(address, _)| address).parse().ok()?;
-        Some((address, BootFile { name: file, at, failure }))
-    });
-    by_address.collect()
+fn orders(run: &Path, unread: &mut Vec<String>) -> HashMap<Mac, Order> {
+    let orders = Orders::below(run);
+    match orders.all() {
+        Ok(orders) => orders.into_iter().collect(),
+        // The states beside it have told of that.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => HashMap::new(),
+        Err(e) => {
+            unread.push(format!("{} cannot be read: {e}", orders.path().display()));
+            HashMap::new()
+        }
+    }
 }
 
-/// A service's state; the default where it has written none yet.
-fn state<T: DeserializeOwned + Default>(run: &Path, name: &str, unread: &mut Vec<String>) -> T {
+/// A service's state; the default where it has written none yet, none where it cannot be read.
+fn state<T: DeserializeOwned + Default>(run: &Path, name: &str, unread: &mut Vec<String>) -> Option<T> {
     let path = run.join(format!("{name}.json"));
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(e) => {
-            match e.kind() {
-                io::ErrorKind::NotFound => {}
-                io::ErrorKind::PermissionDenied => {
-                    unread.push(format!("{} can be read by root only", path.display()));
-                }
-                _ => unread.push(format!("{} cannot be read: {e}", path.display())),
+    let told = match std::fs::read(&path) {
+        Ok(text) => match serde_json::from_slice(&text) {
+            Ok(state) => return Some(state),
+            Err(e) => {
+                format!("{} is not of this version's form ({e}): restart boottorrent-{name}", path.display())
             }
-            return T::default();
-        }
+        },
+        Err(e) => match e.kind() {
+            io::ErrorKind::NotFound => return Some(T::default()),
+            io::ErrorKind::PermissionDenied => format!("{} can be read by root only", path.display()),
+            _ => format!("{} cannot be read: {e}", path.display()),
+        },
     };
-    serde_json::from_slice(&text).unwrap_or_else(|e| {
-        let what =
-            format!("{} is not of this version's form ({e}): restart boottorrent-{name}", path.display());
-        unread.push(what);
-        T::default()
-    })
+    unread.push(told);
+    None
 }
 
 #[cfg(test)]
@@ -232,14 +274,16 @@ pub(super) mod tests {
     }
 
     pub(crate) fn sources() -> Sources {
-        let leases = [(Mac([0x52, 0x54, 0, 0, 0, 3]), Ipv4Addr::new(10, 0, 0, 103))].into();
-        let boot_files = HashMap::new();
+        let lease = |last, address: [u8; 4], booted| {
+            (Mac([0x52, 0x54, 0, 0, 0, last]), Leased { address: address.into(), booted })
+        };
         Sources {
             config: config(),
             nodes: nodes(),
-            leases,
-            boot_files,
-            seed: Seed::default(),
+            leases: [lease(1, [10, 0, 0, 11], Some(990)), lease(3, [10, 0, 0, 103], Some(1000))].into(),
+            boot_files: HashMap::new(),
+            seed: Some(Seed::default()),
+            orders: HashMap::new(),
             unread: Vec::new(),
         }
     }
@@ -255,32 +299,38 @@ pub(super) mod tests {
         let told = sources.find("n04").unwrap_err().to_string();
         assert!(told.contains("there is no node \"n04\"") && told.contains("did you mean"), "{told}");
         assert!(sources.find("quite-another").unwrap_err().to_string().contains("status"));
-        assert_eq!(sources.all().len(), 3);
+        assert_eq!(sources.whom(&[]).unwrap().len(), 3);
+        assert!(sources.whom(&["n01".into(), "n04".into()]).is_err());
     }
 
     #[test]
     fn what_cannot_be_read_is_told_and_what_is_not_there_is_empty() {
         let run = tempfile::tempdir().unwrap();
         let mut unread = Vec::new();
-        let LogState { nodes } = state(run.path(), "log", &mut unread);
-        assert!(nodes.iter().next().is_none() && unread.is_empty());
+        let log: Option<LogState> = state(run.path(), "log", &mut unread);
+        assert!(log.unwrap().nodes.iter().next().is_none() && unread.is_empty());
         std::fs::write(run.path().join("log.json"), "{\"nodes\": 3}").unwrap();
-        let _: LogState = state(run.path(), "log", &mut unread);
-        assert!(unread[0].contains("log.json is not of this version's form"), "{unread:?}");
+        let log: Option<LogState> = state(run.path(), "log", &mut unread);
+        assert!(log.is_none() && unread[0].contains("log.json is not of this version's form"), "{unread:?}");
+        assert!(orders(run.path(), &mut unread).is_empty() && unread.len() == 1);
     }
 
     #[test]
-    fn the_last_boot_file_of_each_address_counts() {
-        let transfer = |client: &str, file: &str, at| serde_json::json!({ "client": client, "file": file, "at": at, "bytes": 7, "block_size": 512 });
-        let recent = serde_json::json!([
-            transfer("10.0.0.11:2070", "boot/boot.ipxe", 1000),
-            transfer("10.0.0.11:2071", "boot/vmlinuz", 1001),
-            transfer("10.0.0.11:4000", "catalog", 1002),
-            transfer("nonsense", "boot/vmlinuz", 1003),
-        ]);
-        let files = boot_files(serde_json::from_value(recent).unwrap());
-        let file = BootFile { name: "boot/vmlinuz".into(), at: 1001, failure: None };
-        assert_eq!(files, [(Ipv4Addr::new(10, 0, 0, 11), file)].into());
+    fn a_boot_file_belongs_to_whoever_has_the_address_since_before() {
+        let mut sources = sources();
+        let (one, three) = (Mac([0x52, 0x54, 0, 0, 0, 1]), Mac([0x52, 0x54, 0, 0, 0, 3]));
+        let address = Ipv4Addr::new(10, 0, 0, 103);
+        let file = |at| BootFile { name: "boot/vmlinuz".into(), at, failure: None };
+        for (at, whose) in [(1005, true), (999, true), (998, false)] {
+            sources.boot_files = [(address, file(at))].into();
+            assert_eq!(sources.boot_file(three, address).is_some(), whose, "fetched at {at}, leased at 1000");
+        }
+        sources.boot_files = [(address, file(1005))].into();
+        assert_eq!(sources.boot_file(one, address), None, "another machine's address");
+        sources.leases.remove(&three);
+        assert_eq!(sources.boot_file(three, address), None, "nobody knows whose it was");
+        sources.config.services.retain(|service| service != "dhcp");
+        assert!(sources.boot_file(three, address).is_some(), "without our DHCP the address is all there is");
     }
 
     #[test]

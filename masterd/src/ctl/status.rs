@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::nodes::{self, Row};
 use super::options::Options;
 use super::screen::Screen;
-use super::seed::Image;
+use super::seed::{Image, Seed};
 use super::sources::Sources;
 use super::units::{Service, Services};
 use super::{Error, Verdict, print, show};
@@ -25,7 +25,7 @@ pub(super) struct Report {
     pub(super) site: String,
     /// None: the store cannot say.
     pub(super) generation: Option<u64>,
-    /// Nothing is wrong with a service or an image; what nodes do is no part of it.
+    /// Nothing is wrong with a service or an image, and all that says so can be read; what nodes do is no part of it.
     pub(super) well: bool,
     pub(super) trouble: Option<String>,
     pub(super) services: Vec<Service>,
@@ -61,11 +61,12 @@ fn gather(options: &Options) -> Result<Report, Error> {
     let generation = Store::new(&options.store).current_generation().ok().flatten();
     Ok(Report {
         generation: generation.map(|generation| generation.number),
-        well: services.are_well() && sources.seed.is_well(),
+        // What cannot be read is not called well.
+        well: services.are_well() && sources.seed.as_ref().is_some_and(Seed::is_well),
         nodes: nodes::rows(&sources, now),
         trouble: services.trouble,
         services: services.list,
-        images: sources.seed.images,
+        images: sources.seed.unwrap_or_default().images,
         site: sources.config.site,
         unread: sources.unread,
         at: now,

@@ -12,8 +12,9 @@ use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::socket::{SockaddrIn, setsockopt, sockopt};
 
+use super::boot::{Next, Ordering};
 use super::config::CtlConfig;
-use super::hook::{self, Values};
+use super::hook::{self, End, Values};
 use super::options::Options;
 use super::sources::{Sources, Who};
 use super::{Error, Verdict, print};
@@ -24,33 +25,34 @@ const PORT: u16 = 9;
 /// Between two nodes: power supplies of a whole room need not start at the same moment.
 const SPACING: Duration = Duration::from_millis(200);
 
-pub(super) fn run(options: &Options, nodes: &[String]) -> Result<Verdict, Error> {
+pub(super) fn run(options: &Options, nodes: &[String], next: Option<&Next>) -> Result<Verdict, Error> {
     let sources = Sources::read(options)?;
-    let whom: Vec<Who> = match nodes {
-        [] => sources.all(),
-        // Nobody is woken if one is not known: it is most likely a misspelling.
-        named => named.iter().map(|node| sources.find(node)).collect::<Result<_, _>>()?,
-    };
-    if whom.is_empty() {
-        let sentence = "the site names no node: add its [[node]] to boottorrent.toml, or give a MAC";
-        return Err(Error::Told(sentence.into()));
-    }
+    let whom = sources.whom(nodes)?;
     let config = &sources.config;
     let waker = if config.power.wake.is_empty() { Some(Waker::open(config)?) } else { None };
+    let ordering = next.map(|next| Ordering::open(options, &sources, next)).transpose()?;
     let (mut verdict, mut unheard) = (Verdict::Good, None);
     for (number, who) in whom.iter().enumerate() {
         if number > 0 {
             let _interrupted = poll(&mut [], PollTimeout::try_from(SPACING).unwrap_or(PollTimeout::ZERO));
         }
-        let (good, sentence) = match &waker {
+        // Ordered first: a machine may be quick.
+        let ordered = ordering.as_ref().map(|ordering| ordering.order(who)).transpose()?;
+        let (end, sentence) = match &waker {
             Some(waker) => waker.wake(who),
             None => by_hook(&config.power.wake, who),
         };
+        let ordered = ordered.map(|sentence| format!("{sentence}; ")).unwrap_or_default();
         // Whoever reads this may have seen enough; the machines are to be woken all the same.
-        let told = print(&format!("{} ({}): {sentence}\n", who.name, who.mac));
+        let told = print(&format!("{} ({}): {ordered}{sentence}\n", who.name, who.mac));
         unheard = unheard.or(told.err());
-        if !good {
-            verdict = Verdict::Wrong;
+        match end {
+            End::Good => {}
+            End::Bad => verdict = Verdict::Wrong,
+            End::Interrupted => {
+                let left = whom.len() - number - 1;
+                return Err(Error::Told(format!("interrupted; {left} more were to be woken")));
+            }
         }
     }
     match unheard {
@@ -131,7 +133,7 @@ impl<'a> Waker<'a> {
         Ok(Self { config, bound, routed, own: own_broadcast(interface) })
     }
 
-    fn wake(&self, who: &Who) -> (bool, String) {
+    fn wake(&self, who: &Who) -> (End, String) {
         let packet = magic_packet(who.mac);
         let (mut sent, mut failed) = (Vec::new(), Vec::new());
         for to in broadcasts(self.config, self.own, who.address) {
@@ -141,7 +143,8 @@ impl<'a> Waker<'a> {
                 Err(e) => failed.push(format!("{to} cannot be reached ({e})")),
             }
         }
-        (failed.is_empty(), sentence(&self.config.interface, &sent, &failed))
+        let end = if failed.is_empty() { End::Good } else { End::Bad };
+        (end, sentence(&self.config.interface, &sent, &failed))
     }
 }
 
@@ -163,16 +166,16 @@ fn own_broadcast(interface: &str) -> Option<Ipv4Addr> {
     broadcast.into_iter().find(|address| !address.is_unspecified())
 }
 
-fn by_hook(command: &[String], who: &Who) -> (bool, String) {
+fn by_hook(command: &[String], who: &Who) -> (End, String) {
     let (mac, address) = (who.mac.to_string(), who.address.map(|address| address.to_string()));
     let values = Values { mac: &mac, name: &who.name, address: address.as_deref() };
     let words: Result<Vec<String>, _> = command.iter().map(|word| hook::fill(word, values)).collect();
     match words {
         Ok(words) => {
             let ended = hook::run(&words);
-            (ended.good, format!("{} {}", words.first().map_or("", String::as_str), ended.sentence))
+            (ended.end, format!("{} {}", words.first().map_or("", String::as_str), ended.sentence))
         }
-        Err(e) => (false, format!("[power] wake: {e}")),
+        Err(e) => (End::Bad, format!("[power] wake: {e}")),
     }
 }
 
@@ -213,9 +216,9 @@ mod tests {
     fn a_hook_runs_once_for_a_node_and_says_how_it_ended() {
         let who = Who { mac: Mac([2, 0, 0, 0, 0, 1]), name: "n01".into(), address: None };
         let words = ["sh", "-c", "echo \"$0 $1\"; exit 4", "{mac}", "{name}"].map(str::to_owned);
-        assert_eq!(by_hook(&words, &who), (false, "sh ended with status 4: 02:00:00:00:00:01 n01".into()));
-        let (good, sentence) = by_hook(&["echo".to_owned(), "{address}".to_owned()], &who);
-        assert!(!good && sentence.contains("gives this node no address"), "{sentence}");
+        assert_eq!(by_hook(&words, &who), (End::Bad, "sh ended with status 4: 02:00:00:00:00:01 n01".into()));
+        let (end, sentence) = by_hook(&["echo".to_owned(), "{address}".to_owned()], &who);
+        assert!(end == End::Bad && sentence.contains("gives this node no address"), "{sentence}");
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use dhcproto::v4::MessageType;
 
 use super::boot::BootClient;
+use super::once;
 use super::packet::{Request, code};
 use super::plan::Plan;
 use super::reply::{Draft, Emitted, LONGEST_FILE};
+use crate::orders::Order;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -49,12 +51,23 @@ pub(super) struct Answer {
     pub(super) left_out: Vec<u8>,
 }
 
-pub(super) fn answer(plan: &Plan, subnet: usize, request: &Request, verdict: Verdict<'_>) -> Answer {
+/// `order`: what this boot of the node is to be, where that is not the usual.
+pub(super) fn answer(
+    plan: &Plan,
+    subnet: usize,
+    request: &Request,
+    verdict: Verdict<'_>,
+    order: Option<&Order>,
+) -> Answer {
+    let (kind, address) = match verdict {
+        Verdict::Nak { .. } => (MessageType::Nak, None),
+        Verdict::Offer { address } => (MessageType::Offer, Some(address)),
+        Verdict::Ack { address } => (MessageType::Ack, Some(address)),
+        Verdict::Inform => (MessageType::Ack, None),
+    };
     let draft = match verdict {
         Verdict::Nak { why } => refusal(plan, request, why),
-        Verdict::Offer { address } => grant(plan, subnet, request, MessageType::Offer, Some(address)),
-        Verdict::Ack { address } => grant(plan, subnet, request, MessageType::Ack, Some(address)),
-        Verdict::Inform => grant(plan, subnet, request, MessageType::Ack, None),
+        _ => grant(plan, subnet, request, kind, address, order),
     };
     let Emitted { packet, left_out } = draft.emit(request);
     let refused = matches!(verdict, Verdict::Nak { .. });
@@ -99,11 +112,20 @@ fn grant(
     request: &Request,
     kind: MessageType,
     address: Option<Ipv4Addr>,
+    order: Option<&Order>,
 ) -> Draft {
     let mut options = plan.options(subnet, request.mac);
     let lease_seconds = plan.lease_seconds(&options, request);
     options.remove(&code::LEASE_TIME);
-    let file = add_boot_options(plan, request, &mut options);
+    let mut file = add_boot_options(plan, request, &mut options);
+    if let Some(order) = order {
+        if once::hides_boot_file(request, order) {
+            file.clear();
+            options.remove(&code::BOOT_FILE);
+            options.remove(&code::TFTP_SERVER);
+        }
+        options.extend(once::option(request, order));
+    }
     let siaddr = next_server(plan, &options);
 
     let mut ordered =
@@ -119,7 +141,7 @@ fn grant(
         options.remove(&code::REBINDING);
     }
     ordered.extend(client_id(request));
-    order(plan, subnet, request, options, &mut ordered);
+    in_order(plan, subnet, request, options, &mut ordered);
     Draft {
         ciaddr: if kind == MessageType::Offer { Ipv4Addr::UNSPECIFIED } else { request.ciaddr },
         yiaddr: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -133,7 +155,7 @@ fn grant(
 
 /// The mask first (RFC 2132 3.3), then what the client asked for in its order, then whatever else is configured, so
 /// that a private option needs no asking. What nobody configured goes only to those that ask.
-fn order(
+fn in_order(
     plan: &Plan,
     subnet: usize,
     request: &Request,

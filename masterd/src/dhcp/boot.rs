@@ -1,7 +1,12 @@
 //! What kind of boot client has sent a message, and which file it is told to fetch: by iPXE (options 77 and 175) and
 //! by architecture (option 93, RFC 4578). It decides nothing about addresses.
 
+use std::collections::HashMap;
+
+use boottorrent_swarm::{Mac, Time};
+
 use super::config::BootRule;
+use super::origin::Told;
 use super::packet::{Request, code};
 
 /// A client that asks for something to boot.
@@ -58,6 +63,36 @@ pub(super) fn architectures(request: &Request) -> Vec<u16> {
     let class = request.option(code::VENDOR_CLASS).and_then(|class| std::str::from_utf8(class).ok());
     let named = class.and_then(|class| class.strip_prefix("PXEClient:Arch:")?.get(..5)?.parse().ok());
     vec![named.unwrap_or(0)]
+}
+
+/// When firmware was last given its address, so that a file that is fetched from there is known to be its.
+#[derive(Debug, Default)]
+pub(super) struct BootTimes {
+    by_mac: HashMap<Mac, Time>,
+}
+
+impl BootTimes {
+    pub(super) fn acknowledged(&mut self, now: Time, request: &Request) {
+        if BootClient::of(request).is_some() {
+            self.by_mac.insert(request.mac, now);
+        }
+    }
+
+    pub(super) fn of(&self, mac: Mac) -> Option<Time> {
+        self.by_mac.get(&mac).copied()
+    }
+
+    /// Forgets those without a lease, so that there are never more of them than leases.
+    pub(super) fn retain(&mut self, has_lease: impl Fn(Mac) -> bool) {
+        self.by_mac.retain(|mac, _| has_lease(*mac));
+    }
+
+    /// What an earlier run of this server wrote down.
+    pub(super) fn recall(&mut self, told: &[Told]) {
+        let known =
+            told.iter().filter_map(|told| Some((told.mac?, Time(told.booted?.saturating_mul(1_000_000)))));
+        self.by_mac.extend(known);
+    }
 }
 
 #[cfg(test)]

@@ -149,9 +149,12 @@ impl Origins {
 pub(crate) struct Told {
     pub(crate) address: Ipv4Addr,
     #[serde(default, deserialize_with = "mac")]
-    mac: Option<Mac>,
+    pub(super) mac: Option<Mac>,
     #[serde(default)]
     pub(crate) via: Option<Origin>,
+    /// Seconds since 1970.
+    #[serde(default)]
+    pub(super) booted: Option<u64>,
 }
 
 fn mac<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Mac>, D::Error> {

@@ -1,6 +1,7 @@
 //! The server's decisions for the fuzz targets (tests/fuzz): packets in, what came of them out. Opens nothing; no
 //! program uses it, and it shows no more of the server than a journal and a network would.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use boottorrent_swarm::{Mac, Time};
@@ -8,6 +9,7 @@ use boottorrent_swarm::{Mac, Time};
 use super::config::DhcpConfig;
 use super::origin::Origin;
 use super::server::{Arrival, Notice, Server};
+use crate::orders::Order;
 
 /// What followed from one packet.
 #[derive(Debug)]
@@ -24,16 +26,17 @@ pub struct Seen {
 pub struct Probe {
     config: DhcpConfig,
     server: Server,
+    orders: HashMap<Mac, Order>,
 }
 
 impl Probe {
     #[must_use]
     pub fn new(config: DhcpConfig) -> Probe {
-        Probe { server: Server::new(config.clone()), config }
+        Probe { server: Server::new(config.clone()), config, orders: HashMap::new() }
     }
 
     pub fn packet(&mut self, now: Time, from: SocketAddrV4, packet: &[u8]) -> Seen {
-        let outcome = self.server.handle(now, packet, &Arrival { from });
+        let outcome = self.server.handle(now, packet, &Arrival { from }, &mut self.orders);
         let warnings = outcome.notices.iter().filter(|n| matches!(n, Notice::Warning { .. })).count();
         Seen { reply: outcome.reply.map(|r| (r.to, r.packet)), recorded: outcome.record.is_some(), warnings }
     }

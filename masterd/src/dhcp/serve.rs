@@ -6,16 +6,18 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use boottorrent_swarm::Time;
+use boottorrent_swarm::{Mac, Time};
 use nix::poll::{PollFd, PollFlags};
 
 use super::answer::Reply;
 use super::config::DhcpConfig;
 use super::journal::{Journal, JournalError, Replay};
+use super::once::Book;
 use super::origin;
 use super::server::{Arrival, Notice, Server};
 use super::socket::{Datagram, MAX_DATAGRAM, Socket};
 use super::state::State;
+use crate::orders::{Order, Orders};
 use crate::service::{self, ConfigError, Service, ServiceError, Warnings};
 
 const PORT: u16 = 67;
@@ -67,6 +69,7 @@ struct Daemon<'s> {
     server: Server,
     journal: Option<Journal>,
     sockets: Vec<Socket>,
+    orders: Option<Orders>,
     warnings: Warnings,
     /// Microseconds from the service's clock to 1970.
     epoch_us: u64,
@@ -152,6 +155,7 @@ impl<'s> Daemon<'s> {
             server,
             journal,
             sockets,
+            orders: service.run_dir().and_then(orders),
             warnings: Warnings::default(),
             epoch_us,
             clock_check_at: now + CLOCK_CHECK,
@@ -198,6 +202,7 @@ impl<'s> Daemon<'s> {
 
     /// Takes up to a batch of messages.
     fn decide(&mut self, now: Time) -> Result<Batch, DhcpError> {
+        let at = self.unix(now);
         let mut buffer = [0; MAX_DATAGRAM];
         let (mut pending, mut notices) = (Vec::new(), Vec::new());
         let mut records = Vec::new();
@@ -216,7 +221,9 @@ impl<'s> Daemon<'s> {
                 taken += 1;
                 self.changed = true;
                 let arrival = Arrival { from: SocketAddrV4::new(*datagram.from.ip(), datagram.from.port()) };
-                let outcome = self.server.handle(self.unix(now), &buffer[..datagram.length], &arrival);
+                let mut book = Kept { orders: self.orders.as_ref(), warnings: &mut self.warnings, now };
+                let packet = &buffer[..datagram.length];
+                let outcome = self.server.handle(at, packet, &arrival, &mut book);
                 records.extend(outcome.record);
                 notices.extend(outcome.notices);
                 if let Some(reply) = outcome.reply {
@@ -291,6 +298,48 @@ impl<'s> Daemon<'s> {
         if let Err(e) = self.service.write_state("dhcp", &state) {
             self.warnings.warn(now, "state file", e);
         }
+    }
+}
+
+/// The folder of orders, which this service owns.
+fn orders(run: &std::path::Path) -> Option<Orders> {
+    let orders = Orders::below(run);
+    let made = orders.make();
+    if let Err(e) = &made {
+        log::warn!("{} cannot be made, so no next boot can be ordered: {e}", orders.path().display());
+    }
+    made.is_ok().then_some(orders)
+}
+
+/// Orders as the server looks for them; what cannot be read is none, and people are told.
+struct Kept<'a> {
+    orders: Option<&'a Orders>,
+    warnings: &'a mut Warnings,
+    now: Time,
+}
+
+impl Kept<'_> {
+    fn told<T>(&mut self, what: &'static str, mac: Mac, result: io::Result<T>) -> Option<T> {
+        result.map_err(|e| self.warnings.warn(self.now, what, format!("for {mac}: {e}"))).ok()
+    }
+}
+
+impl Book for Kept<'_> {
+    fn find(&mut self, mac: Mac) -> Option<Order> {
+        let found = self.orders?.get(mac);
+        self.told("order for a next boot not read", mac, found)?
+    }
+
+    fn remove(&mut self, mac: Mac) {
+        let Some(orders) = self.orders else { return };
+        let removed = orders.remove(mac);
+        self.told("order for a next boot not removed", mac, removed);
+    }
+
+    fn put(&mut self, mac: Mac, order: &Order) -> bool {
+        let Some(orders) = self.orders else { return false };
+        let put = orders.put(mac, order);
+        self.told("order for a next boot not kept", mac, put).is_some()
     }
 }
 

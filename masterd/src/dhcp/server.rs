@@ -8,12 +8,14 @@ use dhcproto::v4::MessageType;
 use serde::Serialize;
 
 use super::answer::{Answer, Reply, Verdict, answer};
-use super::boot::{BootClient, architectures};
+use super::boot::{BootClient, BootTimes, architectures};
 use super::config::DhcpConfig;
 use super::leases::{Lease, Leases, QUARANTINE, Record, Use};
+use super::once::{self, Book, Effect, Once};
 use super::origin::{Origin, Origins, Told};
 use super::packet::{Request, code};
 use super::plan::Plan;
+use crate::orders::{Author, Order};
 
 /// Where a message came from; for people only, since everything that is decided stands in the message.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +64,8 @@ pub(super) struct Server {
     plan: Plan,
     leases: Leases,
     origins: Origins,
+    once: Once,
+    booting: BootTimes,
     counters: Counters,
 }
 
@@ -69,7 +73,14 @@ impl Server {
     pub(super) fn new(config: DhcpConfig) -> Self {
         let plan = Plan::new(config);
         let leases = Leases::new(&plan);
-        Self { plan, leases, origins: Origins::default(), counters: Counters::default() }
+        Self {
+            plan,
+            leases,
+            origins: Origins::default(),
+            once: Once::default(),
+            booting: BootTimes::default(),
+            counters: Counters::default(),
+        }
     }
 
     /// What the journal says. Call it before the first message.
@@ -81,8 +92,9 @@ impl Server {
         }
     }
 
-    /// Where the nodes were that an earlier run gave leases to. Call it after `replay`.
+    /// Where the nodes were that an earlier run gave leases to, and when they booted. Call it after `replay`.
     pub(super) fn recall(&mut self, told: Vec<Told>) {
+        self.booting.recall(&told);
         self.origins.recall(told);
         self.forget_origins();
     }
@@ -90,6 +102,12 @@ impl Server {
     /// Of nodes that have no lease any more.
     pub(super) fn forget_origins(&mut self) {
         self.origins.retain(|address, mac| self.leases.last_of(mac) == Some(address));
+        self.booting.retain(|mac| self.leases.last_of(mac).is_some());
+    }
+
+    /// When firmware of the holder of a lease was last given it.
+    pub(super) fn booted(&self, lease: &Lease) -> Option<Time> {
+        self.booting.of(lease.mac?)
     }
 
     /// Where the holder of a lease is plugged in, if a relay has said it.
@@ -129,8 +147,14 @@ impl Server {
         self.leases.usage(&self.plan, subnet, now)
     }
 
-    /// One datagram. `now` counts from 1970.
-    pub(super) fn handle(&mut self, now: Time, packet: &[u8], arrival: &Arrival) -> Outcome {
+    /// One datagram. `now` counts from 1970; in `book` are the orders for next boots.
+    pub(super) fn handle(
+        &mut self,
+        now: Time,
+        packet: &[u8],
+        arrival: &Arrival,
+        book: &mut dyn Book,
+    ) -> Outcome {
         let request = match Request::parse(packet) {
             Ok(request) => request,
             Err(why) => {
@@ -148,15 +172,15 @@ impl Server {
             }
         };
         match request.kind {
-            MessageType::Discover => self.discover(now, subnet, &request),
-            MessageType::Request => self.request(now, subnet, &request),
+            MessageType::Discover => self.discover(now, subnet, &request, book),
+            MessageType::Request => self.request(now, subnet, &request, book),
             MessageType::Decline => self.decline(now, &request),
             MessageType::Release => self.release(now, &request),
-            _ => self.inform(subnet, &request),
+            _ => self.inform(now, subnet, &request, book),
         }
     }
 
-    fn discover(&mut self, now: Time, subnet: usize, request: &Request) -> Outcome {
+    fn discover(&mut self, now: Time, subnet: usize, request: &Request, book: &mut dyn Book) -> Outcome {
         self.counters.discovers += 1;
         let mac = request.mac;
         let wish = request.address(code::REQUESTED_ADDRESS);
@@ -176,7 +200,8 @@ impl Server {
         };
         self.leases.offer(&self.plan, address, mac, now);
         self.counters.offers += 1;
-        let mut outcome = self.say(subnet, request, Verdict::Offer { address });
+        let effect = self.once.effect(now, request, book);
+        let mut outcome = self.say(subnet, request, Verdict::Offer { address }, effect);
         if let Some(own) = self.plan.reservation(subnet, mac).filter(|own| *own != address) {
             let detail = format!(
                 "{mac} is offered {address}, since {own} is in use by another node until its lease ends"
@@ -194,7 +219,7 @@ impl Server {
     }
 
     /// RFC 2131 4.3.2 tells the four kinds of REQUEST apart by what they carry.
-    fn request(&mut self, now: Time, subnet: usize, request: &Request) -> Outcome {
+    fn request(&mut self, now: Time, subnet: usize, request: &Request, book: &mut dyn Book) -> Outcome {
         self.counters.requests += 1;
         let wish = request.address(code::REQUESTED_ADDRESS);
         let has = Some(request.ciaddr).filter(|ciaddr| !ciaddr.is_unspecified());
@@ -209,14 +234,21 @@ impl Server {
                 self.counters.malformed += 1;
                 Outcome::warning("malformed packet", format!("{} requests no address", request.mac))
             }
-            (Some(_), Some(address)) => self.select(now, subnet, request, address),
-            (None, Some(address)) if has.is_none() => self.init_reboot(now, subnet, request, address),
-            (None, Some(_)) => self.renew(now, subnet, request, request.ciaddr),
+            (Some(_), Some(address)) => self.select(now, subnet, request, address, book),
+            (None, Some(address)) if has.is_none() => self.init_reboot(now, subnet, request, address, book),
+            (None, Some(_)) => self.renew(now, subnet, request, book),
         }
     }
 
     /// SELECTING: the client accepts our offer.
-    fn select(&mut self, now: Time, subnet: usize, request: &Request, address: Ipv4Addr) -> Outcome {
+    fn select(
+        &mut self,
+        now: Time,
+        subnet: usize,
+        request: &Request,
+        address: Ipv4Addr,
+        book: &mut dyn Book,
+    ) -> Outcome {
         let own = self.plan.reservation(subnet, request.mac);
         let own = own.filter(|own| self.leases.may_have(&self.plan, subnet, *own, request.mac, now));
         if own.is_some_and(|own| own != address) {
@@ -225,11 +257,18 @@ impl Server {
         if !self.leases.may_have(&self.plan, subnet, address, request.mac, now) {
             return self.refuse(subnet, request, self.plan.obstacle(subnet, address, request.mac));
         }
-        self.acknowledge(now, subnet, request, address)
+        self.acknowledge(now, subnet, request, address, book)
     }
 
     /// INIT-REBOOT: the client remembers an address. Without a record of it we stay silent, as the RFC demands.
-    fn init_reboot(&mut self, now: Time, subnet: usize, request: &Request, address: Ipv4Addr) -> Outcome {
+    fn init_reboot(
+        &mut self,
+        now: Time,
+        subnet: usize,
+        request: &Request,
+        address: Ipv4Addr,
+        book: &mut dyn Book,
+    ) -> Outcome {
         if !self.plan.subnet(subnet).network.contains(address) {
             return self.refuse(subnet, request, "the address belongs to another network");
         }
@@ -239,22 +278,30 @@ impl Server {
                 self.counters.ignored += 1;
                 Outcome::default()
             }
-            Some(own) if own == address => self.select(now, subnet, request, address),
+            Some(own) if own == address => self.select(now, subnet, request, address, book),
             Some(_) => self.refuse(subnet, request, "this node has another address"),
         }
     }
 
     /// RENEWING and REBINDING: the client goes on with its address unless somebody else has a right to it. A lease that
     /// the journal lost is taken up again, so that a running system keeps its network.
-    fn renew(&mut self, now: Time, subnet: usize, request: &Request, address: Ipv4Addr) -> Outcome {
+    fn renew(&mut self, now: Time, subnet: usize, request: &Request, book: &mut dyn Book) -> Outcome {
+        let address = request.ciaddr;
         if self.leases.may_have(&self.plan, subnet, address, request.mac, now) {
-            self.acknowledge(now, subnet, request, address)
+            self.acknowledge(now, subnet, request, address, book)
         } else {
             self.refuse(subnet, request, self.plan.obstacle(subnet, address, request.mac))
         }
     }
 
-    fn acknowledge(&mut self, now: Time, subnet: usize, request: &Request, address: Ipv4Addr) -> Outcome {
+    fn acknowledge(
+        &mut self,
+        now: Time,
+        subnet: usize,
+        request: &Request,
+        address: Ipv4Addr,
+        book: &mut dyn Book,
+    ) -> Outcome {
         let mac = request.mac;
         let options = self.plan.options(subnet, mac);
         let seconds = self.plan.lease_seconds(&options, request);
@@ -262,21 +309,28 @@ impl Server {
         let until = now + std::time::Duration::from_secs(u64::from(seconds));
         let record = self.leases.lease(&self.plan, address, mac, until);
         self.origins.acknowledged(address, request);
+        self.booting.acknowledged(now, request);
         self.counters.acks += 1;
-        let mut outcome = self.say(subnet, request, Verdict::Ack { address });
+        let effect = self.once.effect(now, request, book);
+        self.once.acknowledged(request);
+        let mut outcome = self.say(subnet, request, Verdict::Ack { address }, effect);
         outcome.record = Some(record);
         if !renewed {
-            let name = self.plan.node(mac).and_then(|node| node.name.as_deref());
-            let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-            outcome.notices.push(Notice::Info(format!("{mac}{name} has {address} for {seconds} s")));
+            outcome.notices.push(Notice::Info(format!("{} has {address} for {seconds} s", self.whom(mac))));
         }
         outcome
+    }
+
+    /// `52:54:00:00:00:01 (n01)`
+    fn whom(&self, mac: Mac) -> String {
+        let name = self.plan.node(mac).and_then(|node| node.name.as_deref());
+        name.map_or_else(|| mac.to_string(), |name| format!("{mac} ({name})"))
     }
 
     fn refuse(&mut self, subnet: usize, request: &Request, why: &str) -> Outcome {
         self.counters.naks += 1;
         let wish = request.address(code::REQUESTED_ADDRESS).unwrap_or(request.ciaddr);
-        let mut outcome = self.say(subnet, request, Verdict::Nak { why });
+        let mut outcome = self.say(subnet, request, Verdict::Nak { why }, None);
         let detail = format!("{wish} for {}: {why}", request.mac);
         outcome.notices.push(Notice::Warning { kind: "address refused", detail });
         outcome
@@ -309,14 +363,23 @@ impl Server {
         Outcome { record, ..Outcome::default() }
     }
 
-    fn inform(&mut self, subnet: usize, request: &Request) -> Outcome {
+    fn inform(&mut self, now: Time, subnet: usize, request: &Request, book: &mut dyn Book) -> Outcome {
         self.counters.informs += 1;
-        self.say(subnet, request, Verdict::Inform)
+        // Nobody asks for a machine whose address is not known: it asks itself.
+        let is_itself = self.leases.last_of(request.mac) == Some(request.ciaddr);
+        let order = once::asked(now, request).filter(|order| is_itself && book.put(request.mac, order));
+        let effect = order.map(|order| Effect { order, is_new: true });
+        self.say(subnet, request, Verdict::Inform, effect)
     }
 
-    fn say(&self, subnet: usize, request: &Request, verdict: Verdict<'_>) -> Outcome {
-        let Answer { reply, left_out } = answer(&self.plan, subnet, request, verdict);
+    fn say(&self, subnet: usize, request: &Request, verdict: Verdict<'_>, effect: Option<Effect>) -> Outcome {
+        let order = effect.as_ref().map(|effect| &effect.order);
+        let Answer { reply, left_out } = answer(&self.plan, subnet, request, verdict, order);
         let mut outcome = Outcome { reply: Some(reply), ..Outcome::default() };
+        if let Some(Effect { order, is_new: true }) = &effect {
+            let asks = matches!(verdict, Verdict::Inform);
+            outcome.notices.push(Notice::Info(self.order_in_words(request.mac, order, asks)));
+        }
         if !left_out.is_empty() {
             let mac: Mac = request.mac;
             let detail = format!("for {mac}, left out: {left_out:?}; shorten them or remove some");
@@ -325,6 +388,18 @@ impl Server {
                 .push(Notice::Warning { kind: "options do not fit the client's message size", detail });
         }
         outcome
+    }
+
+    fn order_in_words(&self, mac: Mac, order: &Order, asks: bool) -> String {
+        let (who, what) = (self.whom(mac), order.in_words());
+        if asks {
+            return format!("{who} asks to boot {what} next time");
+        }
+        let by = match order.by {
+            Author::Master => "ordered by boottorrentctl",
+            Author::Node => "as it has asked",
+        };
+        format!("{who} is told to boot {what} this time, {by}")
     }
 }
 

@@ -38,6 +38,9 @@ struct LeaseState<'s> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     until: u64,
+    /// When firmware was last given it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    booted: Option<u64>,
     /// Where the node is plugged in; absent on the master's own wire.
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<&'s Origin>,
@@ -61,6 +64,7 @@ impl<'s> State<'s> {
             mac: lease.mac.map(|mac| mac.to_string()),
             name: lease.mac.and_then(|mac| plan.node(mac)?.name.clone()),
             until: lease.until.0.div_ceil(1_000_000),
+            booted: server.booted(&lease).map(|at| at.0 / 1_000_000),
             via: server.origin(&lease),
         });
         Self {

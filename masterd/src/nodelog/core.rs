@@ -1,12 +1,13 @@
 //! One datagram in: a record or a stranger's line, noted in the table and made into a journal entry.
 //! Asks for neither clock nor socket; a sender that says too much is cut off, nobody else.
 
+use boottorrent_swarm::Time;
 use boottorrent_swarm::record::{Event, Record};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Entry, Journal};
 use super::known::Known;
-use super::limits::{NAME_CHARS, STRANGERS_BURST, STRANGERS_PER_SECOND, TEXT_CHARS};
+use super::limits::{NAME_CHARS, TEXT_CHARS, TOGETHER_BURST, TOGETHER_PER_SECOND};
 use super::nodes::{Arrival, Nodes, Novelty, Speaker};
 use super::rate::{Bucket, Rates};
 use super::text::{clean, foreign};
@@ -29,6 +30,8 @@ pub(super) enum Oddity {
     TooMuch,
     /// All those together say too much to whom the site gives no address.
     Flood,
+    /// All those together to whom it gives one.
+    ListedFlood,
     NotItsOwn,
 }
 
@@ -38,6 +41,7 @@ impl Oddity {
             Self::Empty => "message without a text",
             Self::TooMuch => "messages dropped, the sender says too much",
             Self::Flood => "messages dropped, strangers say too much altogether",
+            Self::ListedFlood => "messages dropped, the site's own addresses say too much altogether",
             Self::NotItsOwn => "record dropped, its node speaks from another address",
         }
     }
@@ -50,8 +54,23 @@ pub(super) struct Log {
     /// What the site says of its nodes.
     pub(super) known: Known,
     rates: Rates,
-    strangers: Bucket,
+    strangers: Share,
+    listed: Share,
+}
+
+/// What many senders may say together. Systems that have started log as they like: what boots meanwhile has a bucket of
+/// its own.
+#[derive(Debug, Default)]
+struct Share {
+    records: Bucket,
     lines: Bucket,
+}
+
+impl Share {
+    fn take(&mut self, now: Time, is_record: bool) -> bool {
+        let bucket = if is_record { &mut self.records } else { &mut self.lines };
+        bucket.take(now, TOGETHER_PER_SECOND, TOGETHER_BURST)
+    }
 }
 
 impl Log {
@@ -67,12 +86,13 @@ impl Log {
             return Err(Oddity::TooMuch);
         }
         let record = Record::parse(datagram).ok();
-        // Systems that have started log as they like: what boots meanwhile has a share of its own.
-        let share = if record.is_some() { &mut self.strangers } else { &mut self.lines };
-        if !self.known.is_a_nodes(arrival.from)
-            && !share.take(arrival.now, STRANGERS_PER_SECOND, STRANGERS_BURST)
-        {
-            return Err(Oddity::Flood);
+        let (share, flood) = if self.known.is_a_nodes(arrival.from) {
+            (&mut self.listed, Oddity::ListedFlood)
+        } else {
+            (&mut self.strangers, Oddity::Flood)
+        };
+        if !share.take(arrival.now, record.is_some()) {
+            return Err(flood);
         }
         if let Some(record) = record {
             return self.record(arrival, &record, room, journal);

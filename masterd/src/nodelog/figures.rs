@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use boottorrent_swarm::record::Record;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{NAME_CHARS, RATE_SAMPLES, RATE_WINDOW};
-use super::text::clean;
+use super::limits::{NAME_BYTES, RATE_SAMPLES, RATE_WINDOW};
+use super::text::kept;
 
 /// The latest progress of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ struct Sample {
 impl Figures {
     pub(super) fn note(&mut self, unix_time: u64, record: &Record) {
         let number = |name| record.param(name).and_then(|value| value.parse::<u64>().ok());
-        self.stage = clean(&record.stage, NAME_CHARS);
+        self.stage = kept(&record.stage, NAME_BYTES);
         self.bytes_total = number("bytes_total").unwrap_or(self.bytes_total);
         self.bytes_done = number("bytes_done").unwrap_or(self.bytes_done).min(self.bytes_total);
         self.peers = number("peers").and_then(|n| u32::try_from(n).ok()).unwrap_or(self.peers);

@@ -12,9 +12,11 @@ pub(super) const LINE_CHARS: usize = 400;
 pub(super) const NAME_CHARS: usize = 64;
 pub(super) const TEXT_CHARS: usize = 1024;
 
-/// Characters of a sentence or a fact that the table keeps; the journal has all of them. With it a node takes 50 kB at
-/// most, and 4096 invented nodes 200 MB instead of four times that.
-pub(super) const KEPT_CHARS: usize = 256;
+/// Bytes of a sentence or a fact that the table keeps, and of a name: characters would let four times as much in. The
+/// journal has all of them. With it a node takes 56 kB at most (`STEPS` and `FACTS` of them, with 100 bytes each for
+/// the rest), and 4096 invented nodes 230 MB.
+pub(super) const KEPT_BYTES: usize = 256;
+pub(super) const NAME_BYTES: usize = 64;
 
 /// Records kept of one boot: a good boot has some thirty; a node that tries for ever overwrites its older tries.
 pub(super) const STEPS: usize = 96;
@@ -27,10 +29,11 @@ pub(super) const FACTS: usize = 32;
 pub(super) const BURST: u32 = 200;
 pub(super) const PER_SECOND: u32 = 50;
 
-/// What all addresses together may send that the site gives to no node, records and other lines each: 2,000 machines that
-/// boot at once, and then a progress record a second from each.
-pub(super) const STRANGERS_BURST: u32 = 80_000;
-pub(super) const STRANGERS_PER_SECOND: u32 = 2500;
+/// What all addresses together may send that the site gives to no node, and all together that it gives to one, records
+/// and other lines each: 2,000 machines that boot at once, and then a progress record a second from each. An address can
+/// be forged: a thousand that are listed are no more of a promise than a thousand others.
+pub(super) const TOGETHER_BURST: u32 = 80_000;
+pub(super) const TOGETHER_PER_SECOND: u32 = 2500;
 
 /// Addresses whose rate is watched at once.
 pub(super) const SENDERS: usize = 8192;
@@ -56,3 +59,6 @@ pub(super) const STATE_PAUSE: Duration = Duration::from_millis(250);
 
 /// And at most for this part of the time, however large a flood has made it.
 pub(super) const STATE_SHARE: u32 = 20;
+
+const _: () =
+    assert!(STEPS * (KEPT_BYTES + NAME_BYTES + 100) + FACTS * (KEPT_BYTES + NAME_BYTES + 100) < 56 * 1024);

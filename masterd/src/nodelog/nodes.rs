@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::figures::Figures;
 use super::known::Known;
 use super::limits::{
-    FACTS, KEPT_CHARS, NAME_CHARS, NEW_ADDRESS, NEW_ADDRESS_OF_NAMED, NODES_PER_ADDRESS, STEPS,
+    FACTS, KEPT_BYTES, NAME_BYTES, NEW_ADDRESS, NEW_ADDRESS_OF_NAMED, NODES_PER_ADDRESS, STEPS,
 };
-use super::text::clean;
+use super::text::kept;
 
 /// When and from where a datagram came.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,9 @@ pub(crate) struct Step {
     /// The record's sentence: for a failure, why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) cause: String,
+    /// When it came; seconds since 1970.
+    #[serde(default)]
+    pub(crate) at: u64,
     sequence: u32,
 }
 
@@ -172,7 +175,7 @@ impl Nodes {
     pub(super) fn line(&mut self, arrival: Arrival, line: &str) -> Option<Speaker> {
         let of_address = self.by_mac.iter_mut().filter(|(_, node)| node.address == arrival.from);
         let (mac, node) = of_address.max_by_key(|(_, node)| node.last_seen)?;
-        node.line = Some(line.to_owned());
+        node.line = Some(kept(line, KEPT_BYTES));
         node.last_seen = arrival.unix_time;
         node.heard = arrival.now;
         Some(Speaker { name: node.name.clone(), mac: mac.clone(), boot: node.boot })
@@ -277,7 +280,7 @@ impl Node {
             self.progress.get_or_insert_default().note(unix_time, record);
             return Novelty::Progress;
         }
-        self.step(record);
+        self.step(unix_time, record);
         if !is_belated {
             self.learn(record);
             self.follow(record);
@@ -305,13 +308,13 @@ impl Node {
     fn learn(&mut self, record: &Record) {
         for (name, value) in &record.params {
             match name.as_str() {
-                "os" => self.os = Some(clean(value, NAME_CHARS)),
+                "os" => self.os = Some(kept(value, NAME_BYTES)),
                 "bytes_master" => self.bytes_master = value.parse().ok().or(self.bytes_master),
                 "bytes_peers" => self.bytes_peers = value.parse().ok().or(self.bytes_peers),
                 _ => {
-                    let name = clean(name, NAME_CHARS);
+                    let name = kept(name, NAME_BYTES);
                     if self.facts.len() < FACTS || self.facts.contains_key(&name) {
-                        self.facts.insert(name, clean(value, KEPT_CHARS));
+                        self.facts.insert(name, kept(value, KEPT_BYTES));
                     }
                 }
             }
@@ -319,16 +322,17 @@ impl Node {
     }
 
     /// Datagrams may overtake one another; the node's own order counts.
-    fn step(&mut self, record: &Record) {
+    fn step(&mut self, unix_time: u64, record: &Record) {
         if self.steps.len() == STEPS {
             self.drop_step();
         }
         let at = self.steps.partition_point(|s| s.sequence < record.sequence);
         let step = Step {
-            stage: clean(&record.stage, NAME_CHARS),
+            stage: kept(&record.stage, NAME_BYTES),
             event: record.event.word().to_owned(),
             seconds: record.elapsed_ms as f64 / 1000.0,
-            cause: clean(&record.text, KEPT_CHARS),
+            cause: kept(&record.text, KEPT_BYTES),
+            at: unix_time,
             sequence: record.sequence,
         };
         self.steps.insert(at, step);

@@ -3,14 +3,30 @@
 
 use super::limits::LINE_CHARS;
 
+/// Stands where something was cut off.
+const CUT: char = '…';
+
 /// The text without control characters (Unicode's and the two separators that end a line), cut to `limit` characters.
 pub(crate) fn clean(text: &str, limit: usize) -> String {
-    let shown = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
     let mut out: String = text.chars().take(limit).map(shown).collect();
     if text.chars().nth(limit).is_some() {
-        out.push('…');
+        out.push(CUT);
     }
     out
+}
+
+/// The same in at most `limit` bytes, for what is kept: with the sign that it was cut.
+pub(super) fn kept(text: &str, limit: usize) -> String {
+    let mut out: String = text.chars().map(shown).collect();
+    if out.len() > limit {
+        out.truncate(out.floor_char_boundary(limit.saturating_sub(CUT.len_utf8())));
+        out.push(CUT);
+    }
+    out
+}
+
+fn shown(c: char) -> char {
+    if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }
 }
 
 /// A syslog line that is none of our records: its severity and its text.
@@ -47,6 +63,17 @@ mod tests {
         assert_eq!(clean("a\u{1b}[31mb\nc\u{9b}d\u{7f}", 99), "a [31mb c d ");
         assert_eq!(clean("äöü", 2), "äö…");
         assert_eq!(clean("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        assert_eq!((kept("äöü", 6).as_str(), kept("äöü", 5).as_str()), ("äöü", "ä…"));
+        assert_eq!((kept("a\u{1b}b", 3).as_str(), kept("", 3).as_str()), ("a b", ""));
+        for limit in 3..40 {
+            for text in ["\u{1f512}".repeat(20), "x".repeat(100), "ü".repeat(30)] {
+                assert!(kept(&text, limit).len() <= limit, "{text} in {limit}");
+            }
+        }
     }
 
     #[test]

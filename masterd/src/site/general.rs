@@ -16,6 +16,8 @@ use std::time::Duration;
 const MAX_INTERFACE: usize = 15;
 /// Bytes of the bootstrap's own command line: COMMAND_LINE_SIZE is 2048 on x86, and the boot script adds to it.
 const MAX_CMDLINE: usize = 1500;
+/// What `busybox = true` stands for: that of Debian's package busybox-static.
+const BUSYBOX: &str = "/bin/busybox";
 /// A menu that people read until then has a default that nobody is surprised by.
 const MENU_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,13 +56,15 @@ pub(crate) fn read_bootstrap(root: &Section<'_>, dir: &Path) -> Bootstrap {
     let modules = path_of(&section, "modules", dir, Path::is_dir, "folder");
     let ipxe = path_of(&section, "ipxe", dir, Path::is_dir, "folder");
     let extra_modules = section.get_list::<Name>("extra-modules").into_iter().map(|n| n.value.0).collect();
+    let busybox = section.get_switch::<String>("busybox", BUSYBOX);
+    let busybox = busybox.map(|At { value, place }| At { value: join(dir, &value), place });
     let cmdline = section.get::<String>("cmdline");
     if let Some(At { value, place }) = &cmdline {
         check_cmdline(&section, value, place);
     }
     section.finish();
     let cmdline = cmdline.map(|c| c.value).unwrap_or_default();
-    Bootstrap { kernel, modules, ipxe, extra_modules, cmdline }
+    Bootstrap { kernel, modules, ipxe, extra_modules, busybox, cmdline }
 }
 
 /// iPXE expands `${...}` and the script is lines: neither may come out of a value.

@@ -214,6 +214,7 @@ fn check_parts(os: &Os, findings: &Findings) {
             targets.push((target, &part.place));
         }
     }
+    program::check_nested(&os.parts, findings);
     if let Some(root) = &os.root {
         program::check_root(root, os.in_place, findings);
     }

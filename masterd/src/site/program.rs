@@ -12,6 +12,9 @@ use boottorrent_swarm::template;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What the node mounts over a program's root.
+pub const MOUNTED: [&str; 4] = ["/dev", "/proc", "/sys", "/tmp"];
+
 /// What a program finds as `/`.
 #[derive(Debug, Clone)]
 pub struct Root {
@@ -87,10 +90,39 @@ pub(super) fn read_files(section: &Section<'_>, folder: &Path) -> Vec<Part> {
             tell(format!("{path:?} is no path inside the root"));
             continue;
         }
+        if let Some(mounted) = mounted_over(path) {
+            let what = format!("{path} is below {mounted}, which is the node's own and not the root's");
+            section.findings().add(&target.place, what, "put the file elsewhere, as \"/os/disk.img\"");
+            continue;
+        }
         let source = join(folder, &source.value);
         parts.push(Part { source, place: target.place.clone(), role: Role::Placed(path.to_owned()) });
     }
     parts
+}
+
+/// Which of the node's own folders a path is in.
+pub fn mounted_over(path: &str) -> Option<&'static str> {
+    let is_in =
+        |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    MOUNTED.into_iter().find(|folder| is_in(folder))
+}
+
+/// A file cannot be in a file.
+pub(super) fn check_nested(parts: &[Part], findings: &Findings) {
+    let placed = |part: &Part| match &part.role {
+        Role::Placed(path) => Some(path.clone()),
+        _ => None,
+    };
+    for part in parts {
+        let Some(path) = placed(part) else { continue };
+        let is_above =
+            |above: &String| path.strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        if let Some(above) = parts.iter().filter_map(placed).find(is_above) {
+            let what = format!("{path} is below {above}, which is a file of the image as well");
+            findings.add(&part.place, what, "give one of them another path");
+        }
+    }
 }
 
 pub(super) fn read(section: &Section<'_>) -> Option<At<Program>> {
@@ -104,9 +136,33 @@ pub(super) fn read(section: &Section<'_>) -> Option<At<Program>> {
     let seed = section.section("seed");
     let seed_rate = seed.get::<Rate>("rate").map(|rate| rate.value.0);
     seed.finish();
+    let tap = section.get_bool("tap").unwrap_or(false);
+    if let Some(place) = &place {
+        let words = argv.iter().map(|word| word.value.as_str());
+        check_tap(tap, words.chain(env.iter().map(|(_, value)| value.as_str())), place, section.findings());
+    }
     let argv: Vec<String> = argv.into_iter().map(|word| word.value).collect();
-    let value = Program { argv, env, workdir, after, nice, seed_rate };
+    let value = Program { argv, env, workdir, after, nice, seed_rate, tap };
     place.map(|place| At { value, place })
+}
+
+/// A tap that the program is not told of is of no use, and a guest with another address than the tap's is deaf.
+fn check_tap<'w>(tap: bool, words: impl Iterator<Item = &'w str>, place: &Place, findings: &Findings) {
+    const EXAMPLE: &str =
+        "as \"-netdev\", \"tap,id=net,fd={tap}\", \"-device\", \"virtio-net-pci,netdev=net,mac={tap-mac}\"";
+    let words: Vec<&str> = words.collect();
+    for key in ["{tap}", "{tap-mac}"] {
+        let is_named = words.iter().any(|word| word.contains(key));
+        if tap && !is_named {
+            findings.add(
+                place,
+                format!("\"tap\" is true, and nothing of the program has {key}"),
+                format!("write it {EXAMPLE}"),
+            );
+        } else if is_named && !tap {
+            findings.add(place, format!("{key} has no value without a tap"), "write tap = true");
+        }
+    }
 }
 
 fn check_arguments(argv: &[At<String>], findings: &Findings) {

@@ -194,6 +194,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A value, or `true` for the usual one; None: `false`, or nothing at all.
+    pub(crate) fn get_switch<T: Spelt>(&self, key: &'static str, usual: &str) -> Option<At<T>> {
+        let (value, place) = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(false) => None,
+            DeValue::Boolean(true) => T::read(usual).ok().map(|value| At { value, place }),
+            DeValue::String(_) => self.spelt(key, value, place),
+            other => {
+                self.wrong_type(key, &place, other, &format!("true, false, or {}", T::KIND));
+                None
+            }
+        }
+    }
+
     /// A whole number within bounds.
     pub(crate) fn get_integer(&self, key: &'static str, bounds: RangeInclusive<i8>) -> Option<i8> {
         let (value, place) = self.take(key)?;

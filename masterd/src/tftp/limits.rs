@@ -45,5 +45,9 @@ pub(super) const DATAGRAM_BYTES: usize = 65507;
 /// Transfers that the state file shows.
 pub(super) const RECENT: usize = 32;
 
+/// Addresses whose last boot file it shows: a room that boots fetches thousands of other files meanwhile, and as many
+/// machines as the log service remembers are to be seen in their firmware. Two megabytes with the longest names.
+pub(super) const BOOTING: usize = 4096;
+
 const _: () = assert!(BLOCK_MIN <= BLOCK_DEFAULT && BLOCK_DEFAULT <= BLOCK_MAX);
 const _: () = assert!(TRANSFERS_OF_ONE_ADDRESS < TRANSFERS);

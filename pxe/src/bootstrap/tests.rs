@@ -43,6 +43,7 @@ fn inputs() -> Inputs {
         purposes: Vec::new(),
         extra_modules: Vec::new(),
         agent: root.join("agent"),
+        busybox: None,
         site_key: KEY.to_owned(),
         master: Ipv4Addr::new(10, 0, 0, 1),
         cmdline: "quiet".to_owned(),
@@ -121,6 +122,28 @@ fn what_only_some_sites_need_is_there_for_them_alone() {
     assert_eq!(built(&inputs, "graphics").unwrap().modules, ["bochs", "loop", "virtio", "virtio_net"]);
 }
 
+/// A static program that says what it is.
+fn busybox() -> Vec<u8> {
+    [program(3, &[1, 2]), b"\0BusyBox v1.35.0\0".to_vec()].concat()
+}
+
+#[test]
+fn a_shell_is_a_part_of_its_own_with_its_size() {
+    let mut inputs = inputs();
+    let without = built(&inputs, "without").unwrap();
+    let path = inputs.folder.path().join("busybox");
+    fs::write(&path, busybox()).unwrap();
+    inputs.bootstrap.busybox = Some(path);
+    let report = built(&inputs, "with").unwrap();
+    let part = report.parts.iter().find(|part| part.name == "busybox").unwrap();
+    assert_eq!(part.size, busybox().len() as u64);
+    assert_eq!(report.fetched(), without.fetched() + part.fetched);
+    let members = list(&fs::read(inputs.folder.path().join("with/boot/initramfs")).unwrap());
+    let (_, mode, contents) = members.iter().find(|(name, ..)| name == "bin/busybox").unwrap();
+    assert_eq!((*mode, contents.as_slice()), (0o100_755, busybox().as_slice()));
+    assert_eq!(members.last().unwrap().0, "init", "the agent has the last word");
+}
+
 #[test]
 fn same_inputs_same_bytes_with_and_without_the_cache() {
     let mut inputs = inputs();
@@ -154,10 +177,22 @@ fn the_cache_holds_the_last_kernel_only() {
 #[test]
 fn what_is_wrong_is_said() {
     type Break = fn(&mut Inputs);
-    let cases: [(Break, &str); 9] = [
+    let cases: [(Break, &str); 12] = [
         (|i| fs::write(i.bootstrap.agent.clone(), program(3, &[1, 3])).unwrap(), "is not a static program"),
         (|i| fs::write(i.bootstrap.agent.clone(), "#!/bin/sh").unwrap(), "not an ELF file"),
         (|i| i.bootstrap.agent = "/nonexistent/agent".into(), "/nonexistent/agent: reading the agent"),
+        (
+            |i| i.bootstrap.busybox = Some("/nonexistent/busybox".into()),
+            "/nonexistent/busybox: can't be the nodes' shell: it does not exist; install the package busybox-static",
+        ),
+        (|i| i.bootstrap.busybox = Some(i.folder.path().join("agent")), "it is another program; install"),
+        (
+            |i| {
+                fs::write(i.folder.path().join("dynamic"), program(3, &[1, 3])).unwrap();
+                i.bootstrap.busybox = Some(i.folder.path().join("dynamic"));
+            },
+            "it is not a static program",
+        ),
         (|i| i.bootstrap.site_key = "untrusted comment: x".to_owned(), "public key is no minisign key"),
         (|i| fs::write(i.folder.path().join("vmlinuz"), "text").unwrap(), "no x86 Linux kernel"),
         (

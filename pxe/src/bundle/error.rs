@@ -15,6 +15,8 @@ pub enum Error {
     NoLibrary { name: String, needed_by: PathBuf },
     /// A program or a library makes no sense.
     BadProgram { path: PathBuf, why: &'static str },
+    /// A file of the maintainer's stands where the bundle has a folder.
+    Occupied { path: PathBuf },
     /// A file or folder can't be read.
     Io { path: PathBuf, cause: io::Error },
 }
@@ -44,6 +46,13 @@ impl fmt::Display for Error {
                 "{}: no program of this machine ({why}); apt-get install --reinstall its package",
                 path.display()
             ),
+            Error::Occupied { path } => {
+                write!(
+                    f,
+                    "{}: the bundle has a folder of that name; give the file another path",
+                    path.display()
+                )
+            }
             Error::Io { path, cause } => {
                 write!(f, "{}: cannot go into the bundle: {cause}; make it readable", path.display())
             }

@@ -77,8 +77,6 @@ const MACHINE: &[Part] = &[
     maybe(&["/usr/lib/x86_64-linux-gnu/qemu/hw-display-virtio-gpu-pci.so"]),
     maybe(&["/usr/lib/x86_64-linux-gnu/qemu/hw-display-virtio-vga.so"]),
     maybe(&["/usr/lib/x86_64-linux-gnu/qemu/hw-usb-host.so"]),
-    // -netdev bridge: makes the tap and puts it into the bridge
-    maybe(&["/usr/lib/qemu/qemu-bridge-helper"]),
 ];
 
 const UEFI: &[Part] = &[

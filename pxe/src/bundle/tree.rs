@@ -68,7 +68,7 @@ impl Tree {
                 continue;
             }
             if self.entries.get(&to) == Some(&Entry::Folder) {
-                return Err(Error::io(&source)(io::Error::other("the bundle has a folder of that name")));
+                return Err(Error::Occupied { path: source });
             }
             let laid = if kind.is_symlink() {
                 Entry::Link(fs::read_link(&source).map_err(Error::io(&source))?)
@@ -87,12 +87,6 @@ impl Tree {
         self.follow(path)
             .filter(|end| self.entries.get(end) == Some(&Entry::Folder))
             .unwrap_or(path.to_owned())
-    }
-
-    /// Whether a program of the tree finds a file there.
-    #[must_use]
-    pub fn has_file(&self, path: &Path) -> bool {
-        self.follow(path).is_some_and(|end| matches!(self.entries.get(&end), Some(Entry::File(_))))
     }
 
     /// Where a path leads within the tree, without links.
@@ -368,8 +362,8 @@ mod tests {
         assert_eq!(at("usr/lib/libz.so"), Some(Entry::File(own.join("lib/libz.so"))));
         assert_eq!(at("usr/lib/deep/x"), Some(Entry::File(own.join("lib/deep/x"))));
         assert_eq!(at("etc/link"), Some(Entry::Link("x".into())));
-        assert!(tree.has_file(Path::new("/lib/deep/x")) && tree.has_file(Path::new("/usr/lib/libz.so")));
-        assert!(!tree.has_file(Path::new("/lib/deep")) && !tree.has_file(Path::new("/etc/link")));
+        assert_eq!(tree.follow(Path::new("/lib/deep/x")), Some("usr/lib/deep/x".into()));
+        assert_eq!(tree.follow(Path::new("/etc/link")), None, "it leads nowhere");
         let bad = tempfile::tempdir().unwrap();
         fs::write(bad.path().join("usr"), "").unwrap();
         let told = tree.lay_over(bad.path()).unwrap_err().to_string();

@@ -26,6 +26,7 @@ fn program(path: &str) -> Program {
         after: After::Menu,
         nice: 0,
         seed_rate: None,
+        tap: false,
     }
 }
 
@@ -76,6 +77,16 @@ fn what_a_program_lacks_is_named_whatever_its_root_is_made_of() {
         );
         let nowhere = Program { workdir: "/home".into(), ..program("/bin/sh") };
         assert_eq!(wrong(&tree, &nowhere), ["\"workdir\": the root has no folder /home"]);
+        let in_memory = Program { workdir: "/tmp".into(), ..program("/bin/sh") };
+        assert_eq!(wrong(&tree, &in_memory), Vec::<String>::new(), "the node makes it");
+        let hidden = "/proc/hello is below /proc, which is the node's own and not the root's";
+        assert_eq!(wrong(&tree, &program("/proc/hello")), [hidden]);
+        assert_eq!(tree.obstacle("/bin").unwrap(), "/bin is a folder of the root");
+        assert_eq!(
+            tree.obstacle("/bin/sh/disk.img").unwrap(),
+            "/bin/sh is a file of the root, and no folder for /bin/sh/disk.img"
+        );
+        assert_eq!((tree.obstacle("/os/disk.img"), tree.obstacle("/bin/hello")), (None, None));
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::squashfs;
 use boottorrent_masterd::site::program::RootKind;
 use boottorrent_masterd::store::Context;
+use boottorrent_pxe::bundle;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +40,8 @@ pub(super) struct Tree {
     kind: RootKind,
     /// Of an archive: path to entry; the paths begin with a slash.
     listed: BTreeMap<String, Entry>,
+    /// Of a bundle: this machine's files by their paths in the tree.
+    collected: BTreeMap<String, PathBuf>,
     /// Files from outside, by their paths in the tree.
     placed: BTreeMap<String, PathBuf>,
     configured: OnceCell<Vec<String>>,
@@ -54,9 +57,36 @@ impl Tree {
             source: source.to_owned(),
             kind,
             listed,
+            collected: BTreeMap::new(),
             placed: BTreeMap::new(),
             configured: OnceCell::new(),
         })
+    }
+
+    /// A bundle as its program will see it.
+    pub(super) fn of_bundle(bundle: &bundle::Tree) -> Tree {
+        let (mut listed, mut collected) = (BTreeMap::new(), BTreeMap::new());
+        for (path, entry) in bundle.entries() {
+            let path = format!("/{}", path.display());
+            let (kind, mode) = match entry {
+                bundle::Entry::Folder => (Kind::Folder, 0o755),
+                bundle::Entry::Link(target) => (Kind::Link(target.to_string_lossy().into_owned()), 0o777),
+                bundle::Entry::File(source) => {
+                    collected.insert(path.clone(), source.clone());
+                    // One that is gone by now is told when the bundle is packed.
+                    (Kind::File, source.metadata().map_or(0o755, |metadata| metadata.permissions().mode()))
+                }
+            };
+            listed.insert(path, Entry { kind, mode, member: String::new() });
+        }
+        Tree {
+            source: bundle.origin().to_owned(),
+            kind: RootKind::Squashfs,
+            listed,
+            collected,
+            placed: BTreeMap::new(),
+            configured: OnceCell::new(),
+        }
     }
 
     /// A file that the node binds into the tree; it is executable there.
@@ -94,6 +124,20 @@ impl Tree {
         Some((path, Entry { kind: Kind::Folder, mode: 0o755, member: String::new() }))
     }
 
+    /// What keeps a file from being placed at a path: the folder or the file that is there, or above it.
+    pub(super) fn obstacle(&self, path: &str) -> Option<String> {
+        if self.resolve(path).is_some_and(|(_, entry)| entry.kind == Kind::Folder) {
+            return Some(format!("{path} is a folder of the root"));
+        }
+        let above = path.match_indices('/').skip(1).filter_map(|(at, _)| path.get(..at));
+        let is_no_folder =
+            |above: &&str| self.resolve(above).is_some_and(|(_, entry)| entry.kind != Kind::Folder);
+        above
+            .into_iter()
+            .find(is_no_folder)
+            .map(|above| format!("{above} is a file of the root, and no folder for {path}"))
+    }
+
     /// A program of the same name elsewhere, for whoever forgot where it is.
     pub(super) fn beside(&self, path: &str) -> Option<String> {
         let name = path.rsplit('/').next()?;
@@ -103,7 +147,7 @@ impl Tree {
 
     /// The bytes of a file, by its path without links.
     pub(super) fn read(&self, path: &str) -> Result<Vec<u8>, Error> {
-        if let Some(file) = self.placed.get(path) {
+        if let Some(file) = self.placed.get(path).or_else(|| self.collected.get(path)) {
             return Ok(fs::read(file).at(file, "be read")?);
         }
         if self.kind == RootKind::Folder {

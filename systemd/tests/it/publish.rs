@@ -305,7 +305,7 @@ fn a_program_is_published_with_its_root_packed_once() {
     let toml = "title = \"Shell\"\nmethod = \"run\"\nroot = \"tree/\"\n\
                 files = { \"../debian/initrd.img\" = \"/os/disk.img\" }\n\
                 run = [\"/bin/busybox\", \"sh\", \"{memory}\"]\nenv = { ME = \"{ip}\" }\n\
-                after = \"restart\"\nnice = -3\nseed = { rate = \"50Mbit\" }\n";
+                after = \"restart\"\nnice = -3\nseed = { rate = \"50Mbit\" }\ntap = false\n";
     fs::write(os.join("os.toml"), toml).unwrap();
     let said = bench.run();
     assert!(said.contains("shell: packing") && said.contains("generation 1 is"), "{said}");
@@ -318,6 +318,7 @@ fn a_program_is_published_with_its_root_packed_once() {
         after: After::Restart,
         nice: -3,
         seed_rate: Some(6_250_000),
+        tap: false,
     };
     assert_eq!((image.method, image.program.as_ref()), (Method::Run, Some(&program)));
     let roles: Vec<&Role> = image.files.iter().map(|file| &file.role).collect();

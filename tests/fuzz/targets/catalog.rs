@@ -32,6 +32,7 @@ fn catalog() -> Catalog {
         after: After::Menu,
         nice: 5,
         seed_rate: Some(6_250_000),
+        tap: true,
     };
     let dos = Image {
         method: Method::Run,
@@ -46,10 +47,7 @@ fn catalog() -> Catalog {
         timeout_ms: Some(10_000),
         tracker_port: 6969,
         seed_port: 6881,
-        images: vec![
-            image("debian", Linger::Auto),
-            dos,
-        ],
+        images: vec![image("debian", Linger::Auto), dos],
     }
 }
 

@@ -83,6 +83,10 @@ fn built(script: &mut Script<'_>) -> Option<Vec<u8>> {
     if say & 32 != 0 {
         options.extend_from_slice(&[82, 8, 1, 2, 0, address % 4, 2, 2, b's', b'w']);
     }
+    if say & 132 == 128 {
+        // Our agent, who wants its own disk next.
+        options.extend_from_slice(b"\x3c\x0bboottorrent\x7d\x08\0\0\x7e\xd9\x03\x02\x01\x01");
+    }
     let mut packet = message(kind, mac, &options);
     if say & 16 != 0 {
         packet[12..16].copy_from_slice(&[10, say >> 7, 0, address]);

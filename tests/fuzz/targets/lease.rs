@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use boottorrent_fuzz::{Script, framed, seeds};
+use boottorrent_swarm::next_boot::NextBoot;
 use boottorrent_swarm::template;
 use libfuzzer_sys::fuzz_target;
 use smoltcp::iface::{Config, Interface, SocketSet};
@@ -105,6 +106,20 @@ fn read(frame: &[u8]) {
     if let Some(name) = reply::host_name(&packet) {
         assert!(template::is_plain(&name) && name.len() <= 64, "{name:?} in a command line");
     }
+    let resolver = reply::Resolver::of(&packet);
+    assert_eq!(reply::Resolver::parse(resolver.emit().lines()), resolver);
+    if let Some(file) = resolver.in_file() {
+        let words = ["search", "nameserver"];
+        let is_plain =
+            |line: &str| words.iter().any(|word| line.starts_with(word)) && line.split(' ').count() == 2;
+        assert!(file.lines().all(is_plain), "{file:?} in resolv.conf");
+    }
+    if let Some(reply::Word::Refusal(sentence)) = reply::word(message) {
+        assert!(sentence.is_ascii() && !sentence.contains('\n'), "{sentence:?} on a console");
+    }
+    if let Some(next) = reply::next_boot(&packet) {
+        assert_eq!(NextBoot::parse(&next.emit()), Some(next));
+    }
 }
 
 fn run(mut script: Script<'_>) -> Option<()> {
@@ -167,7 +182,10 @@ fn message(kind: u8) -> Vec<u8> {
     out[28..34].copy_from_slice(MAC.as_bytes());
     out[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
     out.extend_from_slice(&[53, 1, kind, 54, 4, 10, 0, 0, 1, 51, 4, 0, 0, 0, 60, 1, 4, 255, 255, 255, 0]);
-    out.extend_from_slice(&[3, 4, 10, 0, 0, 254, 12, 3, b'n', b'0', b'1', 255]);
+    out.extend_from_slice(&[
+        3, 4, 10, 0, 0, 254, 6, 4, 10, 0, 0, 2, 15, 3, b'l', b'a', b'b', 56, 2, b'n', b'o',
+    ]);
+    out.extend_from_slice(&[12, 3, b'n', b'0', b'1', 255]);
     out
 }
 

@@ -12,8 +12,9 @@ fuzz_target!(
         let (line, hostile) = text.split_once('\0').unwrap_or((text, "n01"));
         let (mac, ip, master, site) = ("52:54:00:00:00:01", "10.0.0.11", "10.0.0.1", "lab");
         let checked = template::check(line, template::PROGRAM_KEYS);
-        let (memory, cpus) = ("512", "2");
-        match template::fill(line, &Values { mac, ip, hostname: hostile, master, site, memory, cpus }) {
+        let (memory, cpus, tap, tap_mac) = ("512", "2", "7", "56:54:00:00:00:01");
+        let values = Values { mac, ip, hostname: hostile, master, site, memory, cpus, tap, tap_mac };
+        match template::fill(line, &values) {
             Ok(filled) => {
                 assert_eq!(checked, Ok(()));
                 let words = |s: &str| s.chars().filter(|c| c.is_whitespace()).count();

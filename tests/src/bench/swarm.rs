@@ -15,6 +15,7 @@ pub mod row;
 mod report;
 mod goals;
 mod crowd;
+pub mod newcomer;
 pub mod options;
 
 use crate::error::LabError;

@@ -1,20 +1,22 @@
 //! `make bench` and `make bench-swarm`: print the figures that README shows. Reads the command line, and cleans up
 //! whatever happens.
 
+use boottorrent_tests::bench::swarm::newcomer;
 use boottorrent_tests::bench::swarm::options::{self, Plan};
-use boottorrent_tests::bench::{self, Figure, boots, fetch, sizes, swarm};
+use boottorrent_tests::bench::{self, Figure, boots, fetch, menu, sizes, swarm};
 use boottorrent_tests::error::LabError;
 use boottorrent_tests::interrupt;
 use lexopt::prelude::*;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots] ...
+boottorrent-bench [--nodes N] [--mbit N] [sizes|one|room|boots|newcomer|menu] ...
 boottorrent-bench swarm ...     beside its peers; swarm --help says more
 
-Measures sizes, one node at full speed, a room of nodes on shaped links, and boots; all of them unless some are named.";
+Measures sizes, one node at full speed, a room of nodes on shaped links, boots, a newcomer that nodes with guests
+help, and how much later than a busybox shell the menu is up; all of them unless some are named.";
 
-const ALL: [&str; 4] = ["sizes", "one", "room", "boots"];
+const ALL: [&str; 6] = ["sizes", "one", "room", "boots", "newcomer", "menu"];
 
 enum Wish {
     Figures { questions: Vec<String>, nodes: u8, mbit: u32 },
@@ -57,7 +59,9 @@ fn figures(questions: &[String], nodes: u8, mbit: u32) -> Result<(), LabError> {
             "sizes" => sizes::measure()?,
             "one" => fetch::one()?,
             "room" => fetch::room(nodes, mbit)?,
-            _ => boots::measure(mbit)?,
+            "newcomer" => newcomer::measure()?,
+            "boots" => boots::measure(mbit)?,
+            _ => menu::measure()?,
         });
     }
     println!("{}", bench::table(&figures));

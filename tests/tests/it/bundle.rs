@@ -1,9 +1,11 @@
 //! QEMU as a bundle: what gen collects of this machine's, run where nothing else is.
 
 use crate::boot::BOOT;
+use crate::run::at_menu;
 use boottorrent_pxe::bundle::{Bundle, Display, Entry, Wanted, collect};
 use boottorrent_tests::guest;
 use boottorrent_tests::node::NodeSpec;
+use boottorrent_tests::os;
 use boottorrent_tests::process::run;
 use boottorrent_tests::programs;
 use boottorrent_tests::room::Room;
@@ -144,20 +146,33 @@ fn a_nodes_guest_says_its_line_on_the_nodes_console() {
 }
 
 #[test]
-fn a_real_system_that_no_kexec_starts_is_drawn_on_every_console() {
-    const ISO: &str = "/usr/lib/memtest86+/memtest86+x64.iso";
+fn real_systems_that_no_kexec_starts_are_drawn_on_every_console() {
+    const MEMTEST: &str = "/usr/lib/memtest86+/memtest86+x64.iso";
     let spec = NodeSpec::new(1).memory_mb(1024);
-    let toml = format!(
-        "title = \"A memory test\"\nmethod = \"run\"\nfiles = {{ \"{ISO}\" = \"/os/memtest.iso\" }}\n\
-         run = [\"/usr/bin/qemu-system-x86_64\", \"-machine\", \"accel=kvm:tcg\", \"-m\", \"64\",\n\
-         \"-drive\", \"file=/os/memtest.iso,media=cdrom,readonly=on\", \"-display\", \"curses\"]\n\
-         memory = \"256M\"\nbundle = {{ qemu = true, display = \"curses\" }}\n"
-    );
-    let site = Site::with(&[Os { name: "memtest".into(), toml }]).node(&spec, "os = \"memtest\"");
+    os::grub().unwrap();
+    let cd = |name: &str, iso: &str| {
+        let toml = format!(
+            "title = \"System {name}\"\nmethod = \"run\"\nfiles = {{ \"{iso}\" = \"/os/cd.iso\" }}\n\
+             run = [\"/usr/bin/qemu-system-x86_64\", \"-machine\", \"accel=kvm:tcg\", \"-m\", \"64\",\n\
+             \"-drive\", \"file=/os/cd.iso,media=cdrom,readonly=on\", \"-display\", \"curses\"]\n\
+             memory = \"256M\"\nbundle = {{ qemu = true, display = \"curses\" }}\n"
+        );
+        Os { name: name.into(), toml }
+    };
+    let grub = cd("grub", &format!("{IMAGES}/grub/rescue.iso"));
+    let site = Site::with(&[grub, cd("memtest", MEMTEST)]).node(&spec, "os = \"memtest\"");
     let room = Room::serving(&site).unwrap();
     let node = room.node(&spec).unwrap();
     // Its own words, drawn by curses on the program's terminal, which is every console. (The plus has another colour.)
     let drawn = node.console.expect("Memtest86", BOOT).unwrap();
     println!("memtest86+ {:.1} s after switch-on", drawn.after.as_secs_f64());
     node.console.expect("Pass", BOOT).unwrap();
+    node.console.send("\x1d\x1d\x1d");
+    at_menu(&node);
+    node.console.send("1\r");
+    let prompt = node.console.expect_shown("grub>", BOOT).unwrap();
+    println!("GRUB:\n{prompt}");
+    let folder = programs::cache().join("out");
+    fs::create_dir_all(&folder).unwrap();
+    node.screenshot(&folder.join("guest-grub.png")).unwrap();
 }

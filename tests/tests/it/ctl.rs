@@ -124,6 +124,15 @@ fn status_tells_of_units_that_wait_and_of_those_that_do_not() {
     );
     let (said, code) = ctl(&room, "stats");
     assert!(code == 2 && said.contains("there is no command"), "{said}");
+    room.master
+        .run("systemctl revert boottorrent-ra.service; systemctl restart boottorrent-ra; true")
+        .unwrap();
+    room.master
+        .run("systemctl stop boottorrent-seed.service; echo nonsense > /run/boottorrent/seed.json")
+        .unwrap();
+    let (said, code) = ctl(&room, "status");
+    assert!(code == 1 && said.contains("seed.json is not of this version's form"), "{said}");
+    assert_eq!(status(&room)["well"], false, "nobody knows what the seed does");
 }
 
 #[test]
@@ -167,6 +176,7 @@ fn records_are_shown_and_strangers_take_nobodys_place() {
     assert_eq!(["NODE", "MAC", "BOOT", "SECONDS"].map(of_entry), ["n01", &named.mac, "0000beef", "1.000"]);
     let (said, code) = ctl(&room, "log n02");
     assert!(code == 1 && said.contains("has no word of n02"), "{said}");
+    programs(&room, &host, &second);
 
     flood(&room, &named);
     // The table outlives the service, and another generation.
@@ -181,6 +191,28 @@ fn records_are_shown_and_strangers_take_nobodys_place() {
     })
     .unwrap();
     boots(&room, &say, &named);
+}
+
+/// A node that runs a program is neither booting nor gone, whatever went wrong on its way there.
+fn programs(room: &Room, host: &Host, node_spec: &NodeSpec) {
+    let voice = socket(host, "10.0.0.11:0");
+    for (sequence, stage, event, text) in [
+        (1, "run", Event::Begin, "starting the program"),
+        (2, "worker", Event::Fail, "killed by signal 9"),
+        (3, "run", Event::Begin, "starting the program"),
+    ] {
+        voice.send_to(record(&node_spec.mac, sequence, stage, event, text).emit().as_bytes(), LOG).unwrap();
+    }
+    let running = wait_for("the program in the table", SOON, || {
+        let status = status(room);
+        let row = node(&status, &node_spec.name).cloned().unwrap_or_default();
+        if row["state"] == "running" { Ok((row, status["at"].clone())) } else { Err(row.to_string()) }
+    });
+    let (row, at) = running.unwrap();
+    let since = at.as_u64().unwrap() - row["since"].as_u64().unwrap();
+    assert!(since < 60 && row["last_error"]["overcome"] == true, "{row:#}");
+    let (said, _) = ctl(room, "status");
+    assert!(said.contains(", 1 running") && said.contains("  run "), "{said}");
 }
 
 /// The node starts anew: its log is that of the latest boot, unless another one is asked for.
@@ -283,6 +315,67 @@ fn a_magic_packet_arrives_or_the_sites_own_command_runs() {
     room.master.write("/usr/local/bin/bmc", "#!/bin/sh\necho no session >&2\nexit 1\n").unwrap();
     let (said, code) = ctl(&room, "wake n01");
     assert!(code == 1 && said.ends_with("ended with status 1: no session"), "{said}");
+    interrupted(&room);
+    orders(&room);
+}
+
+/// Ctrl-C ends the site's own command with everything that it has started, and wakes nobody else.
+fn interrupted(room: &Room) {
+    let hook =
+        "#!/bin/sh\nsleep 600 &\necho $! > /tmp/sleeper.new\nmv /tmp/sleeper.new /tmp/sleeper\nsleep 600\n";
+    room.master.write("/usr/local/bin/bmc", hook).unwrap();
+    let mut waking = room.master.enter("echo $$ > /tmp/ctl; exec boottorrentctl wake --all 2>&1");
+    let waking = waking.stdout(Stdio::piped()).spawn().unwrap();
+    wait_for("the hook", SOON, || room.master.run("cat /tmp/sleeper").map_err(|e| e.to_string())).unwrap();
+    room.master.run("kill -INT $(cat /tmp/ctl)").unwrap();
+    let ended = waking.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stdout).unwrap();
+    assert!(
+        ended.status.code() == Some(1) && said.ends_with("interrupted; 1 more were to be woken\n"),
+        "{said}"
+    );
+    wait_for("the end of what the hook has started", SOON, || {
+        room.master.run("! kill -0 $(cat /tmp/sleeper)").map_err(|e| e.to_string())
+    })
+    .unwrap();
+}
+
+/// What nodes boot next is said to the DHCP server, awake or asleep, if there is one and the site has the image.
+fn orders(room: &Room) {
+    let (said, code) = ctl(room, "boot n01 --os small");
+    assert!(code == 1 && said.contains("systemctl start boottorrent.target"), "{said}");
+    room.master.write("/usr/local/bin/bmc", "#!/bin/sh\necho up\n").unwrap();
+    room.start().unwrap();
+    assert_eq!(service(&status(room), "dhcp")["state"], "listening");
+    let (said, code) = ctl(room, "wake n01 --os small --within 10m");
+    assert_eq!(code, 0, "{said}");
+    let ordered = "n01 (52:54:00:b7:00:01): boots \"small\" next, once, if it comes within 10m; /usr/local/bin/bmc ended";
+    assert!(said.starts_with(ordered), "{said}");
+    let row = |name| node(&status(room), name).cloned().unwrap_or_default();
+    let next = row("n01")["next_boot"].clone();
+    assert!(next["os"] == "small" && next["by"] == "master" && next["until"].is_u64(), "{next}");
+    assert_eq!(row("n02")["next_boot"], Value::Null);
+    // A server that was killed and one of another generation still know it.
+    room.master
+        .run("systemctl kill -s KILL boottorrent-dhcp.service; systemctl restart boottorrent-dhcp")
+        .unwrap();
+    assert_eq!(row("n01")["next_boot"], next);
+    let (said, code) = ctl(room, "boot --all --as-usual");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(code == 0 && lines[0].ends_with("what was ordered is taken back"), "{said}");
+    assert!(lines[1].ends_with("nothing was ordered") && row("n01")["next_boot"].is_null(), "{said}");
+    for (arguments, told) in [
+        ("boot n01 --os smal", "the site has no operating system \"smal\"; did you mean \"small\"?"),
+        ("boot n01 n03 --os small", "there is no node \"n03\""),
+        ("wake n01 --os nothing-like-it", "it has small"),
+    ] {
+        let (said, code) = ctl(room, arguments);
+        assert!(code == 1 && said.contains(told), "{arguments}: {said}");
+    }
+    let unprivileged =
+        "setpriv --reuid=65534 --regid=65534 --clear-groups boottorrentctl boot n01 --local 2>&1";
+    let said = room.master.run(&format!("{unprivileged}; echo $?")).unwrap();
+    assert!(said.contains("by root only") && said.ends_with("\n1\n"), "{said}");
 }
 
 /// The MAC of the next packet, which is a magic one.

@@ -38,7 +38,7 @@ fn cables_ports_cards_leases_and_clocks_that_do_not_do_as_they_should() {
         .node(&session, &format!("os = \"timeless\"\n{SHORT_LEASE}"))
         // A second serial line at another speed, and consoles that no machine here has.
         .bootstrap_cmdline("console=ttyS1,57600n8 console=ttyS7 console=hvc0");
-    site.bootstrap_more = "extra-modules = [\"e100\"]\n".into();
+    site.bootstrap_keys = "extra-modules = [\"e100\"]\n".into();
     let room = Room::serving(&site).unwrap();
     room.master.host.limit(60).unwrap();
     let _bmc = foreign_dhcp(&room.lab, "bmc", "169.254.3.1/16", "169.254.3.50");

@@ -2,6 +2,7 @@
 
 use crate::boot::BOOT;
 use boottorrent_tests::clock::wait_for;
+use boottorrent_tests::guest;
 use boottorrent_tests::node::{Node, NodeSpec};
 use boottorrent_tests::programs;
 use boottorrent_tests::room::Room;
@@ -135,7 +136,7 @@ fn power_off_in_mid_download_takes_two_keys() {
 
 #[test]
 fn uefi_is_told_to_start_the_local_disk() {
-    let spec = NodeSpec::new(1).uefi().disk().may_reset();
+    let spec = NodeSpec::new(1).uefi().disk(Vec::new()).may_reset();
     let site = Site::with(&[Os::small("alpha", "")]).node(&spec, "").menu("alpha", "300s");
     let room = Room::serving(&site).unwrap();
     let node = room.node(&spec).unwrap();
@@ -152,4 +153,40 @@ fn uefi_is_told_to_start_the_local_disk() {
     let next = node.console.expect_from(off.end, &["BdsDxe: "], BOOT).unwrap();
     let next = node.console.expect_from(next.end, &["\" from "], BOOT).unwrap();
     assert!(next.line.contains(&name), "{name:?} was not the first: {}", next.line);
+}
+
+#[test]
+fn a_bios_boots_its_disk_once_by_key_and_once_what_the_master_orders() {
+    let spec = NodeSpec::new(1).disk(guest::disk("BT-LOCAL-DISK")).may_reset();
+    let site =
+        Site::with(&[Os::small("alpha", ""), Os::small("beta", "")]).node(&spec, "").menu("alpha", "300s");
+    let room = Room::serving(&site).unwrap();
+    let node = room.node(&spec).unwrap();
+    let console = &node.console;
+    console.expect("choose an operating system", BOOT).unwrap();
+    console.send("b");
+    let off =
+        console.expect("rebooting: local disk: the master at 10.0.0.1 lets one boot pass", BOOT).unwrap();
+    let disk = console.expect_from(off.end, &["BT-LOCAL-DISK"], BOOT).unwrap();
+    let journal = room.master.run("journalctl --no-pager -o cat -u boottorrent-dhcp").unwrap();
+    for told in
+        ["asks to boot its own disk next time", "is told to boot its own disk this time, as it has asked"]
+    {
+        assert!(journal.contains(&format!("52:54:00:b7:00:01 (n01) {told}")), "{told}: {journal}");
+    }
+    let ordered = room.master.run("boottorrentctl boot n01 --os beta; boottorrentctl status").unwrap();
+    assert!(
+        ordered.contains("n01 (52:54:00:b7:00:01): boots \"beta\" next, once, if it comes within 1h"),
+        "{ordered}"
+    );
+    assert!(ordered.contains("    next boot, if it comes within "), "{ordered}");
+    node.reset().unwrap();
+    let chosen = console.expect_from(disk.end, &["ordered at the master, for this boot"], BOOT).unwrap();
+    let up = console.expect_from(chosen.end, &["BT-OS-UP"], BOOT).unwrap();
+    let up = console.expect_from(up.end, &["bt-os=beta"], BOOT).unwrap();
+    let after = room.master.run("boottorrentctl status").unwrap();
+    assert!(!after.contains("next boot"), "{after}");
+    node.reset().unwrap();
+    console.expect_from(up.end, &["choose an operating system"], BOOT).unwrap();
+    assert_eq!(console.count("BT-LOCAL-DISK"), 1);
 }

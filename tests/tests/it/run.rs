@@ -4,15 +4,17 @@
 use crate::boot::BOOT;
 use boottorrent_tests::node::{Node, NodeSpec};
 use boottorrent_tests::os;
+use boottorrent_tests::programs;
 use boottorrent_tests::room::Room;
-use boottorrent_tests::site::{Os, Site};
+use boottorrent_tests::site::{IMAGES, Os, Site};
+use std::fs;
 use std::time::Duration;
 
 /// What a stage or a person needs once the program is there.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A line that has no pages yet has the menu as a list, under the same words.
-fn at_menu(node: &Node) {
+pub(crate) fn at_menu(node: &Node) {
     node.console.expect_shown("hoose an operating system", SOON).unwrap();
 }
 
@@ -23,7 +25,7 @@ mkdir -p /etc/written && echo yes > /etc/written/here
 echo overwrite 2>/dev/null > /os/payload.bin && echo $say-BAD the placed file was written to
 (sleep 1000 &)
 echo "$say-UP host=$0 memory=$1 cpus=$2 tty=$(tty) in=$(pwd) who=$WHO shm=$(ls -d /dev/shm) \
-written=$(cat /etc/written/here) sum=$(sha256sum < /os/payload.bin | head -c 64) size=$(stty size)"
+written=$(cat /etc/written/here) dns=$(echo $(cat /etc/resolv.conf)) name=$(cat /etc/hostname) sum=$(sha256sum < /os/payload.bin | head -c 64) size=$(stty size)"
 read line
 echo "$say-READ $line"
 "#;
@@ -43,6 +45,7 @@ fn a_program_has_its_root_and_the_consoles_and_the_menu_comes_back() {
         {
             assert!(up.contains(word), "{word} is missing in {up}");
         }
+        assert!(up.contains("dns=search lab.example nameserver 10.0.0.1 name=n01 "), "{up}");
         let memory = up.split("memory=").nth(1).and_then(|rest| rest.split(' ').next());
         let memory: u32 = memory.and_then(|text| text.parse().ok()).unwrap();
         assert!((300..640).contains(&memory), "{memory} MiB for a guest of a node with 768");
@@ -76,7 +79,7 @@ fn a_program_has_its_root_and_the_consoles_and_the_menu_comes_back() {
 }
 
 /// The whole line in which a text stands.
-fn line(node: &Node, start: usize, wanted: &str, limit: Duration) -> String {
+pub(crate) fn line(node: &Node, start: usize, wanted: &str, limit: Duration) -> String {
     let seen = node.console.expect_from(start, &[wanted], limit).unwrap();
     node.console.expect_from(seen.end, &["\n"], SOON).unwrap();
     node.console.expect_from(start, &[wanted], SOON).unwrap().line
@@ -112,22 +115,86 @@ fn a_program_that_ends_at_once_again_and_again_waits_longer_each_time() {
     .unwrap();
 }
 
+/// A script that starts something that cannot be started, and the words of whoever finds that out.
+fn faulty() -> [(Os, &'static [&'static str]); 4] {
+    // Of another kind of processor: nothing of it but the head that says so.
+    let mut foreign = vec![0; 64];
+    foreign[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
+    foreign[16..24].copy_from_slice(&[2, 0, 183, 0, 1, 0, 0, 0]);
+    foreign[52..54].copy_from_slice(&[64, 0]);
+    let folder = programs::cache().join("os/foreign");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("foreign"), foreign).unwrap();
+    let placed = |os: Os, more: &str| Os {
+        toml: os.toml.replace("payload.bin\" }", &format!("payload.bin\", {more} }}")),
+        ..os
+    };
+    // This machine's own program and its loader, and none of its libraries.
+    let lacking = placed(
+        Os::program("lacking", "exec /os/ld.so /os/id\n", ""),
+        "\"/lib64/ld-linux-x86-64.so.2\" = \"/os/ld.so\", \"/usr/bin/id\" = \"/os/id\"",
+    );
+    let foreign = placed(
+        Os::program("foreign", "never\n", ""),
+        &format!("\"{IMAGES}/foreign/foreign\" = \"/os/foreign\""),
+    );
+    let foreign =
+        Os { toml: foreign.toml.replace("[\"/bin/sh\", \"-c\"", "[\"/os/foreign\", \"-c\""), ..foreign };
+    [
+        (
+            Os::program("closed", "echo x > /etc/closed; exec /etc/closed\n", ""),
+            &["status 126 (what it was to start cannot be executed)", "/etc/closed: Permission denied"],
+        ),
+        (foreign, &["cannot start /os/foreign", "no program of this kind of processor"]),
+        (lacking, &["status 127 (a program or a library", "libselinux.so.1: cannot open shared object file"]),
+        (
+            Os::program("missing", "exec /bin/nothing\n", ""),
+            &["status 127 (a program or a library that it needs was not found)", "/bin/nothing: not found"],
+        ),
+    ]
+}
+
 #[test]
 fn programs_that_cannot_be_end_in_a_sentence_and_the_menu() {
     let spec = NodeSpec::new(1);
     let glutton = Os::program("glutton", "awk 'BEGIN {{ s = \"x\"; while (1) s = s s }}'\n", "");
     let giant = Os::program("giant", "true\n", "");
     let giant = Os { toml: giant.toml.replace("\"64M\"", "\"4G\""), ..giant };
-    let site = Site::with(&[giant, glutton]).node(&spec, "os = \"glutton\"");
+    let faulty = faulty();
+    let mut oses = vec![giant, glutton];
+    oses.extend(faulty.iter().map(|(os, _)| os.clone()));
+    oses.sort_by(|a, b| a.name.cmp(&b.name));
+    let number = |name: &str| 1 + oses.iter().position(|os| os.name == name).unwrap();
+    let site = Site::with(&oses).node(&spec, "os = \"glutton\"");
     let room = Room::serving(&site).unwrap();
     let node = room.node(&spec).unwrap();
     let told = line(&node, 0, "it took more memory than this node has for it", BOOT);
     assert!(told.contains("Program glutton") && told.contains("the menu again"), "{told}");
     at_menu(&node);
+    // Process 1 and its worker are as they were, and serve what the program was started from.
+    let copy = room.master.run(
+        "/usr/lib/boottorrent/boottorrent-agent fetch /var/lib/boottorrent/current/tftp/torrents/glutton.torrent \
+         --to /tmp/copy --peer 10.0.0.11:6881 --tracker 127.0.0.1:9 --linger 0 && cmp /tmp/copy/*payload.bin /srv/images/small/payload.bin",
+    );
+    copy.unwrap();
+    assert_eq!(node.console.count("the worker died"), 0);
     let start = node.console.end();
-    node.console.send("1\r");
+    node.console.send(&format!("{}\r", number("giant")));
     let told = line(&node, start, "memory: FAILED", SOON);
     assert!(told.contains("this node is too small") && told.contains("program 4096"), "{told}");
+    for (os, words) in &faulty {
+        at_menu(&node);
+        let start = node.console.end();
+        node.console.send(&format!("{}\r", number(&os.name)));
+        let told = line(&node, start, "run: FAILED", SOON);
+        assert!(words.iter().all(|word| told.contains(word)), "{}: {told}", os.name);
+        room.expect_board(words[0], |board| {
+            let mut failures = board.node(&spec.mac)?.failures();
+            failures.any(|step| step.stage == "run" && step.text.contains(words[1])).then_some(())
+        })
+        .unwrap();
+    }
+    at_menu(&node);
 }
 
 /// Stays until it is told to go, and says so.

@@ -247,6 +247,24 @@ fn quoted_after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn the_agents_page_knows_every_word_of_its_command_line() {
+    let page = read(&root().join("man/boottorrent-agent.8"));
+    let source = read(&root().join("agent/src/cmdline.rs"));
+    let words: Vec<&str> =
+        source.split("\n            \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let ours: Vec<&str> =
+        words.into_iter().filter(|w| !w.contains(' ') && (w.starts_with("bt.") || *w == "BOOTIF")).collect();
+    assert!(ours.len() >= 7, "agent/src/cmdline.rs takes its words in another form now: {ours:?}");
+    let lacking: Vec<String> = ours
+        .iter()
+        .filter(|word| ![" ", "="].iter().any(|end| page.contains(&format!(".It Ic {word}{end}"))))
+        .filter(|word| !page.contains(&format!(".It Ic {word}\n")))
+        .map(|word| format!("man/boottorrent-agent.8 lacks {word} of agent/src/cmdline.rs"))
+        .collect();
+    report(lacking);
+}
+
+#[test]
 fn the_pages_know_every_key_and_option() {
     let page = read(&root().join("man/boottorrent.toml.5"));
     let table = read(&root().join("masterd/src/dhcp/options/table.rs"));

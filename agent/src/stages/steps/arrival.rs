@@ -57,6 +57,7 @@ pub(in crate::stages) fn lease(boot: &mut Boot, deadline: Duration) -> Outcome {
     let (client, lease, text) =
         acquire(boot, &card, deadline, &kept).inspect_err(|_| boot.led_nowhere.push(card.mac))?;
     boot.master = boot.cmdline.master.or(lease.next_server).or(Some(lease.server));
+    boot.next_boot = client.next_boot(&lease);
     boot.lease = Some(lease.clone());
     boot.whereabouts.moved(lease.place());
     let name = boot.name();

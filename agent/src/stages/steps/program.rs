@@ -14,7 +14,7 @@ use super::{Done, Failure, Outcome};
 use crate::download::Place;
 use crate::image::Laid;
 use crate::memory::Memory;
-use crate::run::{self, End, Start, Watched};
+use crate::run::{self, End, Network, Start, Tap, Watched};
 use crate::stages::back_off;
 use crate::supervisor::{Off, switch_off};
 use crate::worker::Boot;
@@ -37,7 +37,9 @@ pub(in crate::stages) fn layout(boot: &mut Boot, _deadline: Duration) -> Outcome
     shelf.seal()?;
     run::sweep();
     let memory = Memory::read()?;
-    run::lay(&run::Laying { image: &image, files: &files, room: memory.room() })?;
+    let (lease, hostname) = (boot.current_lease()?, boot.name());
+    let network = Network { hostname: &hostname, address: lease.address, resolver: &lease.resolver };
+    run::lay(&run::Laying { image: &image, files: &files, room: memory.room(), network })?;
     let text = format!("{}; {} MiB for the program", contents(&image, &files), memory.room() >> 20);
     if !boot.overlay.is_empty() {
         boot.report.note("layout", "this node's overlay is for kernels; a program's root does not get it");
@@ -61,14 +63,15 @@ pub(in crate::stages) fn run(boot: &mut Boot, _deadline: Duration) -> Outcome {
     let program = Boot::need(image.program.as_ref(), "the program")?;
     // What can't be started now is not tried again without a person.
     boot.at_menu = true;
-    let start = start(boot, &program).inspect_err(|_| run::sweep())?;
+    let (start, tap) = start(boot, &program).inspect_err(|_| run::sweep())?;
     boot.report.note("run", &format!("{}: {}", image.title, start.in_words()));
     let _ = std::fs::write(AUTOGROUP, "0"); // a kernel without it shares by niceness anyway
     let nice = (i32::from(program.nice) + STAND_BACK).min(MOST_NICE);
     if let Some(download) = &boot.download {
         download.stand(Place { rate: program.seed_rate, nice });
     }
-    let ended = supervise(boot, &start);
+    let ended = supervise(boot, &start, tap.as_ref());
+    drop(tap);
     if let Some(download) = &boot.download {
         download.stand(Place::default());
     }
@@ -79,15 +82,19 @@ pub(in crate::stages) fn run(boot: &mut Boot, _deadline: Duration) -> Outcome {
     }
 }
 
-fn start(boot: &mut Boot, program: &Program) -> Result<Start, Failure> {
+/// The program as it is called here, and the tap that it is to find open.
+fn start(boot: &mut Boot, program: &Program) -> Result<(Start, Option<Tap>), Failure> {
     let facts = boot.facts()?;
+    let tap = if program.tap { Some(Tap::open(&boot.current_lease()?.card)?) } else { None };
+    let number = tap.as_ref().map(|tap| tap.number().to_string()).unwrap_or_default();
+    let mac = tap.as_ref().map(|tap| tap.mac().to_string()).unwrap_or_default();
     let memory = Memory::read()?.guest_mib().to_string();
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).to_string();
-    let values = Values { memory: &memory, cpus: &cpus, ..facts.values() };
-    Ok(Start::new(program, &values)?)
+    let values = Values { memory: &memory, cpus: &cpus, tap: &number, tap_mac: &mac, ..facts.values() };
+    Ok((Start::new(program, &values)?, tap))
 }
 
-fn supervise(boot: &Boot, start: &Start) -> Result<End, run::Error> {
+fn supervise(boot: &Boot, start: &Start, tap: Option<&Tap>) -> Result<End, run::Error> {
     let (report, orders) = (&boot.report, &boot.orders);
     let mut serving = boot.download.as_ref();
     let mut cable = boot.lease.as_ref().map(|lease| Cable::of(lease.card.clone()));
@@ -114,9 +121,13 @@ fn supervise(boot: &Boot, start: &Start) -> Result<End, run::Error> {
         }
     };
     orders.program_runs(true);
-    let consoles = console::names(&boot.cmdline);
+    // Who is in a shell there stays undisturbed.
+    let shells = console::shell::consoles();
+    let mut consoles = console::names(&boot.cmdline);
+    consoles.retain(|name| !shells.contains(name));
     let room = Memory::read().map_or(0, Memory::room);
-    let watched = Watched { report, consoles: &consoles, room, stop: &|| orders.is_stop(), tick: &mut tick };
+    let stop = || orders.is_stop();
+    let watched = Watched { report, consoles: &consoles, room, tap, stop: &stop, tick: &mut tick };
     let ended = run::run(start, watched);
     // From here on an order to stop ends this process at once; one that came before is looked for now.
     orders.program_runs(false);
@@ -137,6 +148,9 @@ fn follow(boot: &mut Boot, image: &Image, after: After, end: &End) -> Outcome {
     let after = if end.is_dismissed() { After::Menu } else { after };
     boot.ended_at_once =
         if end.lived < AT_ONCE && !end.is_dismissed() { boot.ended_at_once.saturating_add(1) } else { 0 };
+    if boot.ended_at_once == 0 {
+        boot.patience.rest();
+    }
     let wait = if boot.ended_at_once > 0 { back_off(boot.ended_at_once) } else { Duration::ZERO };
     let then = match after {
         After::Menu => "the menu again",

@@ -28,6 +28,8 @@ pub struct Program {
     pub nice: i8,
     /// Bytes that the node sends to others in a second while the program runs; none: no bound.
     pub seed_rate: Option<u64>,
+    /// It finds a tap on the node's network card open.
+    pub tap: bool,
 }
 
 /// What follows the program's end.
@@ -91,6 +93,9 @@ impl Program {
             if let Some(rate) = self.seed_rate {
                 w.str("seed rate").int(rate);
             }
+            if self.tap {
+                w.str("tap").int(1);
+            }
             w.str("workdir").str(&self.workdir);
         });
     }
@@ -119,6 +124,7 @@ impl Program {
             after: dict.str("after").and_then(After::read).ok_or(Error::Key("after"))?,
             nice: nice.filter(|nice| NICE.contains(nice)).ok_or(Error::Key("nice"))?,
             seed_rate,
+            tap: dict.uint("tap").is_some_and(|tap| tap != 0),
         })
     }
 }

@@ -35,7 +35,7 @@ impl Swarm {
                 let named = self.uploads.passed(conn);
                 if let Some(peer) = self.peers.get_mut(&conn) {
                     peer.full = Some(self.now);
-                    named.into_iter().for_each(|piece| peer.decline(self.now, piece));
+                    named.into_iter().for_each(|piece| peer.declined.add(self.now, piece));
                 }
                 self.serve();
             }

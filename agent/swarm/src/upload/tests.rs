@@ -181,7 +181,7 @@ fn who_passes_every_offer_keeps_nothing_from_those_behind() {
                 let named = uploads.passed(0).unwrap();
                 let peer = peers.get_mut(&0).unwrap();
                 peer.full = Some(now);
-                peer.decline(now, named);
+                peer.declined.add(now, named);
             }
             Turn::Offer(_, _) => {
                 served += 1;
@@ -197,7 +197,7 @@ fn who_passes_every_offer_keeps_nothing_from_those_behind() {
 fn pieces_go_on_in_the_order_in_which_they_came() {
     let (mut uploads, pieces, mut peers) = relay(3, &[9]);
     peers.get_mut(&0).unwrap().have.set(geometry().piece(0).unwrap());
-    peers.get_mut(&0).unwrap().decline(Time(0), geometry().piece(1).unwrap());
+    peers.get_mut(&0).unwrap().declined.add(Time(0), geometry().piece(1).unwrap());
     assert_eq!(
         turn(&mut uploads, Time(0), &mut peers, &pieces),
         Turn::Offer(0, named(2)),

@@ -72,6 +72,25 @@ visitor  52:54:00:00:00:09  10.0.0.11   small   memory       -     -      -     
 }
 
 #[test]
+fn what_runs_is_off_or_is_ordered_says_since_when_and_how_long() {
+    let mut report = report();
+    let [one, two, ..] = report.nodes.as_mut_slice() else { panic!() };
+    (one.state, one.stage, one.since) = (State::Running, Some("run".into()), Some(603));
+    let order =
+        crate::orders::Order { os: Some("debian".into()), until: 1063, by: crate::orders::Author::Master };
+    two.next_boot = Some(order);
+    let text = page(&report, PLAIN);
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("n01").contains("  run 6m  ") && text.contains(", 1 running, "), "{text}");
+    assert!(text.contains("\n    next boot, if it comes within 60s: \"debian\"\n"), "{text}");
+    report.at += 60;
+    let text = page(&report, PLAIN);
+    assert!(text.contains("\n    it has said nothing for 63s: it may be off\n"), "{text}");
+    report.nodes[0].state = State::Off;
+    assert!(page(&report, PLAIN).contains("  off 7m  "), "{text}");
+}
+
+#[test]
 fn nothing_wraps_at_80_columns_and_all_columns_are_there() {
     let mut report = report();
     for node in &mut report.nodes {

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
@@ -86,15 +87,15 @@ fn told(outcome: &Outcome) -> Told {
     told
 }
 
-struct Net(Server);
+struct Net(Server, HashMap<Mac, Order>);
 
 impl Net {
     fn new() -> Self {
-        Self(Server::new(config()))
+        Self(Server::new(config()), HashMap::new())
     }
 
     fn send_at(&mut self, now: Time, packet: &[u8]) -> Outcome {
-        self.0.handle(now, packet, &Arrival { from: "10.0.0.99:68".parse().unwrap() })
+        self.0.handle(now, packet, &Arrival { from: "10.0.0.99:68".parse().unwrap() }, &mut self.1)
     }
 
     fn send(&mut self, kind: u8, mac: [u8; 6], options: &[(u8, &[u8])]) -> Outcome {
@@ -352,4 +353,65 @@ fn a_new_generation_keeps_the_leases() {
     assert_eq!(told(&net.send_at(NOW, &renewal)).kind, 6, "it is outside of every range now");
     assert_eq!(net.lease(NODE).to_string(), "10.0.0.150");
     assert_eq!(net.0.current_leases(NOW).len(), 1, "one lease a node");
+}
+
+#[test]
+fn a_node_is_sent_to_its_disk_once_and_may_ask_for_that_itself() {
+    let mut net = Net::new();
+    let agent = (60, &b"boottorrent"[..]);
+    let address = net.lease(NODE);
+    let disk = boottorrent_swarm::next_boot::NextBoot::LocalDisk.emit();
+    let ask = |mac, from: Ipv4Addr| {
+        with_addresses(message(INFORM, mac, &[agent, (125, &disk)]), from.octets(), [0; 4])
+    };
+    let stranger = told(&net.send_at(NOW, &ask(OTHER, address)));
+    assert_eq!((stranger.option(125), net.1.len()), (None, 0), "it is not that machine");
+    let answer = told(&net.send_at(NOW, &ask(NODE, address)));
+    assert_eq!((answer.kind, answer.option(125)), (5, Some(disk)));
+    assert_eq!((answer.to.as_str(), net.1.len()), (format!("{address}:68").as_str(), 1));
+    for kind in [DISCOVER, REQUEST] {
+        let outcome = net.send(kind, NODE, &[PXE, US, (50, &address.octets())]);
+        let answer = told(&outcome);
+        assert!(answer.file.is_empty() && answer.option(67).is_none() && answer.option(66).is_none());
+        assert_eq!(answer.option(60), Some(b"PXEClient".to_vec()), "else it waits for a proxy");
+        let says =
+            |notice: &Notice| matches!(notice, Notice::Info(text) if text.contains("its own disk this time"));
+        assert_eq!(outcome.notices.iter().any(says), kind == DISCOVER, "{:?}", outcome.notices);
+    }
+    let mut next = message(DISCOVER, NODE, &[PXE]);
+    next[4] ^= 1;
+    assert_eq!(told(&net.send_at(NOW, &next)).file, b"boot/undionly.kpxe");
+}
+
+#[test]
+fn an_agent_is_told_its_image_and_firmware_is_not() {
+    let mut net = Net::new();
+    let until = NOW.0 / 1_000_000 + 60;
+    let order = Order { os: Some("debian".into()), until, by: Author::Master };
+    let name = order.next_boot().emit();
+    net.1.insert(Mac(NODE), order);
+    let firmware = told(&net.send(DISCOVER, NODE, &[PXE]));
+    assert_eq!((firmware.option(125), firmware.file.is_empty()), (None, false));
+    let agent = told(&net.send(DISCOVER, NODE, &[(60, b"boottorrent")]));
+    assert_eq!((agent.option(125), net.1.len()), (Some(name.clone()), 0));
+    let request = [(60, &b"boottorrent"[..]), US, (50, &agent.address.octets())];
+    assert_eq!(told(&net.send(REQUEST, NODE, &request)).option(125), Some(name));
+    assert_eq!(told(&net.send(DISCOVER, OTHER, &[(60, b"boottorrent")])).option(125), None);
+}
+
+#[test]
+fn when_firmware_was_given_its_address_is_remembered() {
+    let mut net = Net::new();
+    net.lease(NODE);
+    let booted = |net: &Net| {
+        let leases = net.0.current_leases(NOW);
+        leases.iter().find(|lease| lease.mac == Some(Mac(NODE))).and_then(|lease| net.0.booted(lease))
+    };
+    assert_eq!(booted(&net), None, "that was no firmware");
+    let offered = told(&net.send(DISCOVER, NODE, &[PXE]));
+    assert_eq!(booted(&net), None);
+    net.send(REQUEST, NODE, &[PXE, US, (50, &offered.address.octets())]);
+    assert_eq!(booted(&net), Some(NOW));
+    net.0.forget_origins();
+    assert_eq!(booted(&net), Some(NOW));
 }

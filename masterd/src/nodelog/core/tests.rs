@@ -1,7 +1,6 @@
 use super::*;
 use crate::nodelog::config::NamedNode;
 use boottorrent_swarm::Mac;
-use boottorrent_swarm::Time;
 use std::net::Ipv4Addr;
 
 /// Nodes that are remembered here.
@@ -102,7 +101,7 @@ fn a_flood_from_everywhere_takes_no_named_node_away_and_stays_small() {
         let result = say(&mut log, 1, Ipv4Addr::from_bits(0xc000_0000 + n), invented.emit().as_bytes());
         dropped += u32::from(result == Err(Oddity::Flood));
     }
-    assert_eq!(dropped, 100_000 - STRANGERS_BURST);
+    assert_eq!(dropped, 100_000 - TOGETHER_BURST);
     assert_eq!(log.nodes.len(), ROOM);
     assert!(log.nodes.get(&own.to_string()).is_some());
     // Other lines have a share of their own, and so would records where these are the flood.
@@ -150,4 +149,32 @@ fn nobody_speaks_for_a_node_that_speaks_itself() {
     say(&mut log, 0, elsewhere, forged.as_bytes()).unwrap();
     say(&mut log, 0, FROM, record(own, 3, Event::Begin).emit().as_bytes()).unwrap();
     assert_eq!(log.nodes.get(&own.to_string()).unwrap().address, FROM);
+}
+
+#[test]
+fn forged_addresses_of_the_site_are_bounded_together_and_silence_nobody_else() {
+    let address = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n);
+    let mac = |n: u32| {
+        let [_, a, b, c] = n.to_be_bytes();
+        Mac([2, 0, 0, a, b, c])
+    };
+    let listed: Vec<NamedNode> = (0..1000)
+        .map(|n| NamedNode { mac: mac(n), name: format!("n{n}"), address: Some(address(n)) })
+        .collect();
+    let mut log = Log { known: Known::new(&listed), ..Log::default() };
+    // Each of them stays below what one address may say.
+    let (mut dropped, mut taken) = (0, 0);
+    for round in 1..=190 {
+        for n in 0..1000 {
+            match say(&mut log, 1, address(n), record(mac(n), round, Event::Note).emit().as_bytes()) {
+                Err(Oddity::ListedFlood) => dropped += 1,
+                _ => taken += 1,
+            }
+        }
+    }
+    assert_eq!((taken, dropped), (TOGETHER_BURST, 190_000 - TOGETHER_BURST));
+    assert_eq!(say(&mut log, 1, address(7), b"<13>sshd: hello"), Ok(()), "lines have a bucket of their own");
+    let visitor = record(Mac([6, 0, 0, 0, 0, 1]), 1, Event::Begin);
+    assert_eq!(say(&mut log, 1, Ipv4Addr::new(192, 0, 2, 1), visitor.emit().as_bytes()), Ok(()));
+    assert_eq!(say(&mut log, 2, address(7), record(mac(7), 200, Event::Note).emit().as_bytes()), Ok(()));
 }

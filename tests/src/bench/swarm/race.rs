@@ -43,7 +43,8 @@ impl Case {
     #[must_use]
     pub fn piece_length(&self) -> u32 {
         match self.mib {
-            0..=512 => 256 << 10,
+            0..=256 => 128 << 10,
+            257..=512 => 256 << 10,
             513..2048 => 512 << 10,
             _ => 1 << 20,
         }
@@ -125,7 +126,7 @@ pub fn run_once(contestant: &dyn Contestant, case: &Case, calm: bool) -> Result<
     field.groups.iter().for_each(Group::end);
     serving.end();
     for place in &field.places {
-        run_compare(&torrent.data, &place.copy)?;
+        compare(&torrent.data, &place.copy)?;
     }
     Ok(run)
 }
@@ -159,7 +160,7 @@ impl Drop for NeighbourTable {
     }
 }
 
-fn run_compare(data: &Path, copy: &Path) -> Result<(), LabError> {
+pub(crate) fn compare(data: &Path, copy: &Path) -> Result<(), LabError> {
     run(&["cmp", &data.to_string_lossy(), &copy.to_string_lossy()]).map(drop)
 }
 
