@@ -28,7 +28,7 @@ use crate::link::{self, Card};
 use crate::worker::Keeper;
 use crate::{clock, sys};
 use device::Device;
-use reply::host_name;
+use reply::{host_name, is_usable};
 
 pub(crate) use reply::Resolver;
 
@@ -247,7 +247,7 @@ impl Client {
                     addresses.clear();
                     let _ = addresses.push(IpCidr::Ipv4(cidr)); // one always fits
                 });
-                if let Some(router) = router {
+                if let Some(router) = router.filter(|router| is_usable(*router)) {
                     // A server behind a relay is asked by unicast, too (RFC 2131, 4.4.5). One route always fits.
                     let _ = self.interface.routes_mut().add_default_ipv4_route(router);
                 }

@@ -4,6 +4,7 @@
 use crate::error::LabError;
 use crate::process::{run, run_in};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub struct Network {
     /// Prefix of all namespaces.
@@ -69,15 +70,80 @@ impl Network {
         Ok(Host { netns, switch: self.switch.clone(), port })
     }
 
-    /// A tap on the switch, for one node.
+    /// Another wire, which nothing connects with the first; `on` says where a host or a node is plugged in.
+    ///
+    /// # Errors
+    /// `Command` when the bridge can't be made.
+    pub fn another_wire(&self, name: &str) -> Result<(), LabError> {
+        self.switch_ip(&["link", "add", name, "type", "bridge", "mcast_snooping", "0"])?;
+        self.switch_ip(&["link", "set", name, "up"])
+    }
+
+    /// Moves a host to another wire.
+    ///
+    /// # Errors
+    /// `Command` when there is no such wire.
+    pub fn plug(&self, host: &Host, wire: &str) -> Result<(), LabError> {
+        self.switch_ip(&["link", "set", &host.port, "master", wire])
+    }
+
+    /// A tap on a wire (`br0` is the first), for one card of a node.
     ///
     /// # Errors
     /// `Command` when it can't be made.
-    pub fn tap(&self) -> Result<String, LabError> {
+    pub fn tap(&self, wire: &str) -> Result<Port, LabError> {
         let tap = format!("t{}", self.port());
         self.switch_ip(&["tuntap", "add", &tap, "mode", "tap"])?;
-        self.switch_ip(&["link", "set", &tap, "master", "br0", "up"])?;
-        Ok(tap)
+        self.switch_ip(&["link", "set", &tap, "master", wire, "up"])?;
+        Ok(Port { switch: self.switch.clone(), tap })
+    }
+}
+
+/// What a node's card is plugged into.
+pub struct Port {
+    switch: String,
+    pub(crate) tap: String,
+}
+
+impl Port {
+    /// As a managed switch does: a port may have its link and pass no frame (spanning tree: listening, then forwarding).
+    ///
+    /// # Errors
+    /// `Command` when the kernel refuses.
+    pub fn forward(&self, forward: bool) -> Result<(), LabError> {
+        let state = if forward { "3" } else { "1" };
+        run(&["bridge", "-n", &self.switch, "link", "set", "dev", &self.tap, "state", state]).map(drop)
+    }
+
+    /// Loses the frames of this port that fit a rule of nftables, until what is returned is dropped: `from` the node or
+    /// towards it.
+    ///
+    /// # Errors
+    /// `Command` when nft refuses the rule.
+    pub fn lose(&self, from: bool, rule: &str) -> Result<Loss, LabError> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let chain = format!("loss{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let direction = if from { "iifname" } else { "oifname" };
+        let nft = |line: String| run_in(&self.switch, &["nft", &line]).map(drop);
+        nft("add table bridge lab".into())?;
+        nft(format!("add chain bridge lab {chain} {{ type filter hook forward priority 0; }}"))?;
+        let loss = Loss { switch: self.switch.clone(), chain };
+        nft(format!("add rule bridge lab {} {direction} {} {rule} drop", loss.chain, self.tap))?;
+        Ok(loss)
+    }
+}
+
+/// Frames are lost while it lives.
+pub struct Loss {
+    switch: String,
+    chain: String,
+}
+
+impl Drop for Loss {
+    fn drop(&mut self) {
+        for verb in ["flush", "delete"] {
+            let _ = run_in(&self.switch, &["nft", &format!("{verb} chain bridge lab {}", self.chain)]);
+        }
     }
 }
 

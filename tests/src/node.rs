@@ -5,6 +5,7 @@ use crate::clock::{Deadline, now, wait_for};
 use crate::console::Console;
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::network::Port;
 use crate::picture::Picture;
 use crate::process::{Launch, Process};
 use crate::qmp;
@@ -35,6 +36,15 @@ pub enum Nic {
     E1000,
 }
 
+/// A further card, which no firmware boots from.
+#[derive(Clone, Debug)]
+pub struct Card {
+    /// As QEMU calls it: `virtio-net-pci`, `i82551`.
+    pub model: String,
+    /// The wire that it is plugged into; `br0` is the lab's first.
+    pub wire: String,
+}
+
 /// The graphics card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vga {
@@ -60,6 +70,10 @@ pub struct NodeSpec {
     pub disk: Option<Vec<u8>>,
     /// A node that resets itself starts again, as a real one does; otherwise that ends QEMU.
     pub may_reset: bool,
+    /// In the slots before the card that it boots from.
+    pub cards: Vec<Card>,
+    /// What its clock says when it is switched on, as `1970-01-01T00:00:00`; none: the time.
+    pub clock: Option<String>,
 }
 
 impl NodeSpec {
@@ -78,6 +92,8 @@ impl NodeSpec {
             second_serial: false,
             disk: None,
             may_reset: false,
+            cards: Vec::new(),
+            clock: None,
         }
     }
 
@@ -135,7 +151,19 @@ impl NodeSpec {
         self
     }
 
-    fn argv(&self, lab: &Lab, tap: &str, qmp: &Path) -> Result<Vec<String>, LabError> {
+    #[must_use]
+    pub fn card(mut self, model: &str, wire: &str) -> Self {
+        self.cards.push(Card { model: model.into(), wire: wire.into() });
+        self
+    }
+
+    #[must_use]
+    pub fn clock(mut self, says: &str) -> Self {
+        self.clock = Some(says.into());
+        self
+    }
+
+    fn argv(&self, lab: &Lab, ports: &[Port], qmp: &Path) -> Result<Vec<String>, LabError> {
         // Tests run anywhere, so software emulation is the default; BT_ACCEL=kvm where there is hardware for it.
         let accelerator = std::env::var("BT_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".into());
         let mut argv: Vec<String> = Vec::new();
@@ -159,7 +187,17 @@ impl NodeSpec {
             add("-serial chardev:s1");
         }
         add(&format!("-qmp unix:{},server=on,wait=off", qmp.display()));
-        add(&format!("-netdev tap,id=n0,ifname={tap},script=no,downscript=no"));
+        for (number, port) in ports.iter().enumerate() {
+            add(&format!("-netdev tap,id=n{number},ifname={},script=no,downscript=no", port.tap));
+        }
+        for (number, Card { model, .. }) in (1..).zip(&self.cards) {
+            // The last digits but one tell them from other nodes' cards.
+            let mac = self.mac.replace(":b7:00:", &format!(":b7:{number:02x}:"));
+            add(&format!("-device {model},netdev=n{number},mac={mac},romfile="));
+        }
+        if let Some(clock) = &self.clock {
+            add(&format!("-rtc base={clock}"));
+        }
         let nic = if self.nic == Nic::Virtio { "virtio-net-pci" } else { "e1000" };
         let rom = if self.firmware == Firmware::Uefi { ",romfile=" } else { "" };
         add(&format!("-device {nic},netdev=n0,mac={},bootindex=0{rom}", self.mac));
@@ -197,6 +235,8 @@ impl NodeSpec {
 pub struct Node {
     pub spec: NodeSpec,
     pub console: Console,
+    /// What its cards are plugged into, the one that it boots from first.
+    pub ports: Vec<Port>,
     switched_on: Instant,
     process: Process,
     qmp: PathBuf,
@@ -210,9 +250,10 @@ impl Node {
     /// # Errors
     /// What QEMU or the kernel refuse.
     pub fn switch_on(lab: &Lab, spec: NodeSpec) -> Result<Self, LabError> {
-        let tap = lab.network.tap()?;
+        let wires = ["br0"].into_iter().chain(spec.cards.iter().map(|card| card.wire.as_str()));
+        let ports = wires.map(|wire| lab.network.tap(wire)).collect::<Result<Vec<_>, _>>()?;
         let qmp = lab.path(&format!("{}.qmp", spec.name));
-        let argv = spec.argv(lab, &tap, &qmp)?;
+        let argv = spec.argv(lab, &ports, &qmp)?;
         let log = lab.path(&format!("{}.qemu.log", spec.name));
         let switched_on = now();
         let mut process = Launch::new(&argv, log).netns(lab.network.switch()).piped().start()?;
@@ -223,7 +264,7 @@ impl Node {
         let console = Console::new(&spec.name, input, output, switched_on, log)?;
         let second_serial = lab.path(&format!("{}.ttyS1", spec.name));
         let picture = lab.path(&format!("{}.png", spec.name));
-        Ok(Self { spec, console, switched_on, process, qmp, second_serial, picture })
+        Ok(Self { spec, console, ports, switched_on, process, qmp, second_serial, picture })
     }
 
     #[must_use]
@@ -302,6 +343,14 @@ impl Node {
             qmp::command(&self.qmp, "send-key", &json!({ "keys": codes }))?;
         }
         Ok(())
+    }
+
+    /// Pulls a card's cable, or plugs it in; 0 is the card that the node boots from.
+    ///
+    /// # Errors
+    /// When QEMU is gone or there is no such card.
+    pub fn plug(&self, card: usize, up: bool) -> Result<(), LabError> {
+        qmp::command(&self.qmp, "set_link", &json!({ "name": format!("n{card}"), "up": up })).map(drop)
     }
 
     /// Presses the power button.

@@ -11,11 +11,11 @@ use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 use smoltcp::wire::{DhcpPacket, EthernetAddress, Ipv4Address};
 
-use super::reply::{Word, dhcp_message, word};
+use super::reply::{Word, dhcp_message, is_anonymous, word};
 
 /// An Ethernet frame without a tag: DHCP fits (RFC 2131, 2: 576 bytes, or what option 57 says).
 const MAX_FRAME: usize = 1514;
-/// Useless offers that are read in a row before the clock is looked at again.
+/// Useless frames that are read in a row before the clock is looked at again.
 const MAX_PASSED_OVER: usize = 64;
 
 pub(super) struct Device {
@@ -83,7 +83,9 @@ impl phy::Device for Device {
         for _ in 0..MAX_PASSED_OVER {
             let length = self.socket.read(&mut frame).ok().filter(|length| *length > 0)?;
             let bytes = frame.get(..length)?;
-            if dhcp_message(bytes, self.mac).is_none_or(|message| self.listen(message)) {
+            if !is_anonymous(bytes)
+                && dhcp_message(bytes, self.mac).is_none_or(|message| self.listen(message))
+            {
                 frame.truncate(length);
                 return Some((Received(frame), Sending(&self.socket)));
             }

@@ -57,13 +57,21 @@ pub(super) fn word(message: &[u8]) -> Option<Word> {
     }
 }
 
-/// Whether a node can have it: link-local ones (RFC 3927) come from management controllers and lead nowhere.
-fn is_usable(address: Ipv4Addr) -> bool {
+/// Whether a node, or a router, can have it: link-local ones (RFC 3927) come from management controllers and lead nowhere.
+pub(super) fn is_usable(address: Ipv4Addr) -> bool {
     !address.is_unspecified()
         && !address.is_loopback()
         && !address.is_link_local()
         && !address.is_multicast()
         && !address.is_broadcast()
+}
+
+/// A packet without a sender's address. smoltcp takes that for the server's own, and would panic when the server is to be
+/// asked by unicast.
+pub(super) fn is_anonymous(frame: &[u8]) -> bool {
+    let ethernet = EthernetFrame::new_checked(frame).ok();
+    let packet = ethernet.as_ref().and_then(|ethernet| Ipv4Packet::new_checked(ethernet.payload()).ok());
+    packet.is_some_and(|packet| packet.src_addr().is_unspecified())
 }
 
 /// The DHCP message of a frame, if it is for `mac`. In a storm of nodes the answers to others, which are broadcast, come
@@ -152,6 +160,7 @@ mod tests {
         bytes[14] = 0x45;
         bytes[16..18].copy_from_slice(&(28 + dhcp.len() as u16).to_be_bytes());
         bytes[23] = 17;
+        bytes[26..30].copy_from_slice(&[10, 0, 0, 1]);
         bytes[34..38].copy_from_slice(&[0, 67, 0, 68]);
         bytes[38..40].copy_from_slice(&(8 + dhcp.len() as u16).to_be_bytes());
         bytes.extend_from_slice(&dhcp);
@@ -174,6 +183,15 @@ mod tests {
         bytes[236..240].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
         bytes.extend_from_slice(options);
         bytes
+    }
+
+    #[test]
+    fn who_names_no_address_is_nobody_to_ask() {
+        let mut packet = frame(OURS, [10, 0, 0, 9]);
+        assert!(!is_anonymous(&packet));
+        packet[26..30].fill(0);
+        assert!(is_anonymous(&packet));
+        assert!(!is_anonymous(&packet[..30]), "what is no packet gets no further anyway");
     }
 
     #[test]

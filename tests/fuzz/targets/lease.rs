@@ -92,6 +92,16 @@ fn frame(message: &[u8]) -> Vec<u8> {
 /// The agent's own reading, which need not be an answer to anything.
 fn read(frame: &[u8]) {
     let Some(message) = reply::dhcp_message(frame, MAC) else { return };
+    match reply::word(message) {
+        Some(reply::Word::Offer { server: _, address, usable }) => {
+            assert!(!usable || reply::is_usable(address), "{address} of an offer");
+        }
+        Some(reply::Word::Refusal(sentence)) => {
+            let printable = sentence.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+            assert!(printable && sentence.len() <= 200, "{sentence:?} on a console");
+        }
+        None => {}
+    }
     let Ok(packet) = DhcpPacket::new_checked(message) else { panic!("checked before") };
     if let Some(name) = reply::host_name(&packet) {
         assert!(template::is_plain(&name) && name.len() <= 64, "{name:?} in a command line");
@@ -128,6 +138,9 @@ fn run(mut script: Script<'_>) -> Option<()> {
                     addresses.clear();
                     let _ = addresses.push(IpCidr::Ipv4(config.address));
                 });
+                if let Some(router) = config.router.filter(|router| reply::is_usable(*router)) {
+                    let _ = interface.routes_mut().add_default_ipv4_route(router);
+                }
             }
             Some(dhcpv4::Event::Deconfigured) => interface.update_ip_addrs(|addresses| addresses.clear()),
             None => {}
@@ -153,7 +166,10 @@ fn run(mut script: Script<'_>) -> Option<()> {
             }
         };
         read(&coming);
-        wire.coming.push_back(coming);
+        // As the agent's device has it.
+        if !reply::is_anonymous(&coming) {
+            wire.coming.push_back(coming);
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod hostile;
 mod trust;
 mod ctl;
 mod faults;
+mod hardware;
 mod worker;
 mod run;
 mod debian;

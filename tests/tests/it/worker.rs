@@ -1,6 +1,7 @@
 //! Process 1 never exits: the worker may be killed or panic in the middle of a download, and the boot goes on.
 
 use crate::boot::BOOT;
+use crate::faults::table::DEAD_WORKER;
 use boottorrent_tests::clock::wait_for;
 use boottorrent_tests::node::NodeSpec;
 use boottorrent_tests::room::Room;
@@ -33,6 +34,7 @@ fn a_worker_killed_and_panicking_in_mid_download_finds_its_pieces_again() {
         let told = node.console.expect_from(start, &[word], BOOT).unwrap();
         println!("{}", told.line);
     }
+    DEAD_WORKER.at_both_ends(&node, &room.master, 0);
     node.console.expect_line("BT-OS-SUMS ok", BOOT).unwrap();
     // Verified pieces were not fetched again: what was in flight at two deaths is all that may be lost.
     let total = room.sent_by_seed();
