@@ -21,6 +21,16 @@ fn ask(console: &Console, line: &str, answer: &str) {
     console.expect_from(start, &[answer], SOON).unwrap();
 }
 
+/// Ends a command by Ctrl-C, as a shell with job control lets people do. The word comes from within the command: a key
+/// that comes while the shell still forks is lost in any shell.
+fn interrupt(console: &Console) {
+    let start = console.end();
+    console.send("sh -c 'echo BT-WAIT; exec sleep 1000'\r");
+    console.expect_from(start, &["\nBT-WAIT"], SOON).unwrap();
+    console.send("\x03");
+    ask(console, "echo BT-$?", "BT-130");
+}
+
 /// Waits, in a shell, until the command there succeeds.
 fn until(console: &Console, command: &str) {
     ask(console, &format!("until {command}; do sleep 0.1; done; echo BT-DONE-$((40+2))"), "BT-DONE-42");
@@ -83,11 +93,7 @@ fn before_the_network(console: &Console) {
     assert_eq!(console.count("lease: "), 0, "nothing of the network comes before it");
     ask(console, "tty", "/dev/ttyS0");
     ask(console, "awk 'BEGIN { print \"BT-\" 7*8 }'", "BT-56");
-    let start = console.end();
-    console.send("echo BT-WAIT; sleep 1000\r");
-    console.expect_from(start, &["\nBT-WAIT"], SOON).unwrap();
-    console.send("\x03");
-    ask(console, "echo BT-$?", "BT-130");
+    interrupt(console);
     console.send("exit\r");
     console.expect("rescue: done", SOON).unwrap();
 }
@@ -153,15 +159,16 @@ fn the_command_line_has_the_last_word_on_the_master() {
 fn nothing_but_failures_or_dying_workers_reboots() {
     let spec = NodeSpec::new(1).second_serial().may_reset();
     let site = |words: &str| {
-        Site::with(&[Os::small("alpha", "")])
+        Site::with(&[Os::small("alpha", ""), Os::small("beta", "")])
             .node(&spec, "os = \"alpha\"")
             .bootstrap_cmdline(&format!("bt.debug=ttyS1 {words}"))
     };
-    let room = Room::serving(&site("bt.os=beta bt.panic=6")).unwrap();
+    let room = Room::serving(&site("bt.os=gamma bt.panic=6")).unwrap();
     let node = room.node(&spec).unwrap();
     let failed =
-        node.console.expect_line("bt.os= on the kernel's command line wants \"beta\"", BOOT).unwrap();
-    let off = node.console.expect_line("rebooting: nothing but failures for 6 s (bt.panic=6)", SOON).unwrap();
+        node.console.expect_line("bt.os= on the kernel's command line wants \"gamma\"", BOOT).unwrap();
+    let off = node.console.expect_line("rebooting: nothing but failures for ", SOON).unwrap();
+    assert!(off.line.contains("(bt.panic=6)"), "{}", off.line);
     assert!((off.after - failed.after).as_secs() >= 5, "{:?} to {:?}", failed.after, off.after);
     node.console.expect_from(off.end, &["process 1 is up"], BOOT).unwrap();
     drop(node);
@@ -177,7 +184,7 @@ fn nothing_but_failures_or_dying_workers_reboots() {
         let begun = node.console.expect_from(start, &["download: downloading", "rebooting: "], BOOT).unwrap();
         if begun.line.contains("rebooting: ") {
             assert!(begun.line.contains("nothing but failures for"), "{}", begun.line);
-            assert!(death >= 3, "after {death} deaths");
+            assert!(death >= 2, "after {death} deaths");
             node.console.expect_from(begun.end, &["process 1 is up"], BOOT).unwrap();
             break;
         }
@@ -215,9 +222,7 @@ fn without_a_worker_the_keys_are_process_ones() {
     })
     .unwrap();
     ask(console, "echo BT-$((5*5))", "BT-25");
-    console.send("sleep 1000\r");
-    console.send("\x03");
-    ask(console, "echo BT-$?", "BT-130");
+    interrupt(console);
     console.send("exit\r");
     let begun = console.expect_from(start, &["download: downloading"], SOON).unwrap();
     commands.send("kill-worker\r");
