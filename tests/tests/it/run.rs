@@ -4,10 +4,8 @@
 use crate::boot::BOOT;
 use boottorrent_tests::node::{Node, NodeSpec};
 use boottorrent_tests::os;
-use boottorrent_tests::programs;
 use boottorrent_tests::room::Room;
-use boottorrent_tests::site::{IMAGES, Os, Site};
-use std::fs;
+use boottorrent_tests::site::{Os, Site};
 use std::time::Duration;
 
 /// What a stage or a person needs once the program is there.
@@ -116,15 +114,7 @@ fn a_program_that_ends_at_once_again_and_again_waits_longer_each_time() {
 }
 
 /// A script that starts something that cannot be started, and the words of whoever finds that out.
-fn faulty() -> [(Os, &'static [&'static str]); 4] {
-    // Of another kind of processor: nothing of it but the head that says so.
-    let mut foreign = vec![0; 64];
-    foreign[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
-    foreign[16..24].copy_from_slice(&[2, 0, 183, 0, 1, 0, 0, 0]);
-    foreign[52..54].copy_from_slice(&[64, 0]);
-    let folder = programs::cache().join("os/foreign");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("foreign"), foreign).unwrap();
+fn faulty() -> [(Os, &'static [&'static str]); 3] {
     let placed = |os: Os, more: &str| Os {
         toml: os.toml.replace("payload.bin\" }", &format!("payload.bin\", {more} }}")),
         ..os
@@ -134,18 +124,11 @@ fn faulty() -> [(Os, &'static [&'static str]); 4] {
         Os::program("lacking", "exec /os/ld.so /os/id\n", ""),
         "\"/lib64/ld-linux-x86-64.so.2\" = \"/os/ld.so\", \"/usr/bin/id\" = \"/os/id\"",
     );
-    let foreign = placed(
-        Os::program("foreign", "never\n", ""),
-        &format!("\"{IMAGES}/foreign/foreign\" = \"/os/foreign\""),
-    );
-    let foreign =
-        Os { toml: foreign.toml.replace("[\"/bin/sh\", \"-c\"", "[\"/os/foreign\", \"-c\""), ..foreign };
     [
         (
             Os::program("closed", "echo x > /etc/closed; exec /etc/closed\n", ""),
             &["status 126 (what it was to start cannot be executed)", "/etc/closed: Permission denied"],
         ),
-        (foreign, &["cannot start /os/foreign", "no program of this kind of processor"]),
         (lacking, &["status 127 (a program or a library", "libselinux.so.1: cannot open shared object file"]),
         (
             Os::program("missing", "exec /bin/nothing\n", ""),
