@@ -15,6 +15,9 @@ use nix::fcntl::OFlag;
 /// (CONSOLE_EXT_LOG_MAX, printk.c).
 const MAX_RECORD: usize = 8192;
 
+/// Above it are the facilities of others (syslog(2)): what is written to /dev/kmsg has `user` at least.
+const LOWEST_OF_KERNEL: u32 = 7;
+
 /// The kernel's log, read from its beginning.
 pub(crate) struct Kmsg {
     file: File,
@@ -59,8 +62,13 @@ impl AsFd for Kmsg {
 fn sentence(record: &str) -> Option<String> {
     const WORDS: [(&str, &str); 2] =
         [(": Direct firmware load for ", " failed with error"), (": firmware: failed to load ", " (")];
-    let (_, message) = record.split_once(';')?;
+    let (head, message) = record.split_once(';')?;
     let message = message.lines().next()?;
+    // Anybody on the node can write records, and a program's words are among ours.
+    let priority: u32 = head.split(',').next()?.parse().ok()?;
+    if priority > LOWEST_OF_KERNEL {
+        return None;
+    }
     let (device, file) = WORDS.iter().find_map(|(before, behind)| {
         let (device, rest) = message.split_once(before)?;
         Some((device, rest.split_once(behind)?.0))
@@ -99,6 +107,7 @@ mod tests {
             "no header",
             "6,1,2,-;x: Direct firmware load for y",
             "6,1,2,-;x: firmware: y",
+            "12,1,2,-;run: x: firmware: failed to load y (-2)",
         ] {
             assert_eq!(sentence(record), None);
         }
