@@ -23,6 +23,8 @@ use menu::{Menu, Outcome};
 
 /// The choice that a dead worker left behind, and how often it was taken up.
 const FILE: &str = "choice";
+/// The name in it when it was ordered for this boot: it comes before what stands anywhere else.
+const ORDERED: &str = "choice-ordered";
 /// How often the countdown is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// An image that kills its worker so often is not chosen again without a person.
@@ -85,7 +87,12 @@ fn wanted(boot: &mut Boot) -> Option<(String, String)> {
         return None;
     }
     if let Some(NextBoot::Os(name)) = ordered {
+        let _ = mounts::keep(ORDERED, &name); // without it a worker that dies ends the order
         return Some((name, "ordered at the master, for this boot".into()));
+    }
+    let order = mounts::kept(ORDERED);
+    if let Some((name, _)) = remembered().filter(|(name, _)| order.as_ref() == Some(name)) {
+        return count(boot, name);
     }
     if let Some(name) = &boot.cmdline.os {
         return Some((name.clone(), "bt.os= on the kernel's command line".into()));
@@ -93,8 +100,17 @@ fn wanted(boot: &mut Boot) -> Option<(String, String)> {
     if let Some(name) = boot.node.as_ref().and_then(|node| node.os.clone()) {
         return Some((name, "this node's entry".into()));
     }
-    let text = mounts::kept(FILE)?;
-    let (name, attempts) = parse_remembered(&text)?;
+    let (name, _) = remembered()?;
+    count(boot, name)
+}
+
+fn remembered() -> Option<(String, u32)> {
+    parse_remembered(&mounts::kept(FILE)?)
+}
+
+/// The earlier choice once more, unless it has failed too often.
+fn count(boot: &mut Boot, name: String) -> Option<(String, String)> {
+    let (_, attempts) = remembered()?;
     // Counted once a worker: a master that goes away makes one worker come here many times.
     if !std::mem::replace(&mut boot.choice_counted, true) {
         if attempts >= MOST_ATTEMPTS {
@@ -118,13 +134,12 @@ fn find(catalog: &Catalog, name: &str, by: &str) -> Result<Image, Error> {
 /// The menu shows again: what was chosen did not work.
 pub(crate) fn forget() {
     mounts::forget(FILE);
+    mounts::forget(ORDERED);
 }
 
 fn remember(name: &str, attempts: u32) {
-    let attempts = mounts::kept(FILE)
-        .and_then(|text| parse_remembered(&text))
-        .filter(|(known, _)| known == name)
-        .map_or(attempts, |(_, before)| before.max(attempts));
+    let attempts =
+        remembered().filter(|(known, _)| known == name).map_or(attempts, |(_, before)| before.max(attempts));
     let _ = mounts::keep(FILE, &format!("{name}\n{attempts}\n")); // without it a restarted worker asks again
 }
 

@@ -282,7 +282,10 @@ impl Consoles {
     }
 
     pub(crate) fn take_back(&mut self, name: &str) {
-        self.come_back();
+        // Whoever leaves a serial line leaves the screen to what is shown there.
+        if is_screen(name) {
+            self.come_back();
+        }
         for console in self.list.iter_mut().filter(|console| console.name == name) {
             let Some(missed) = console.given_up.take() else { continue };
             console.terminal.restore();

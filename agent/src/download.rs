@@ -150,7 +150,8 @@ impl Download {
         let thread = std::thread::Builder::new()
             .name("swarm".into())
             .spawn(move || {
-                let ended = serve(&mut driver, &mut seat, &shared).err().map(|error| error.to_string());
+                let ended =
+                    serve(&mut driver, &mut seat, &shared).unwrap_or_else(|error| Some(error.to_string()));
                 lock(&shared).ended = Some(ended.unwrap_or_else(|| "it was asked to".into()));
             })
             .map_err(Error::Thread)?;
@@ -201,7 +202,12 @@ impl Seat {
     }
 }
 
-fn serve(driver: &mut Driver, seat: &mut Seat, shared: &Mutex<State>) -> Result<(), driver::Error> {
+/// Serves until it is asked to end, or why it cannot go on with this image.
+fn serve(
+    driver: &mut Driver,
+    seat: &mut Seat,
+    shared: &Mutex<State>,
+) -> Result<Option<String>, driver::Error> {
     let torrent = seat.torrent;
     let mut publish_at = Duration::ZERO;
     let mut allowance = Allowance::default();
@@ -217,20 +223,22 @@ fn serve(driver: &mut Driver, seat: &mut Seat, shared: &Mutex<State>) -> Result<
         }
         let now = crate::clock::now();
         let mut notes = Vec::from_iter(allowance.renew(now));
-        let mut gone = false;
+        let mut gone = None;
         while let Some(event) = driver.next_event() {
-            gone |= matches!(event, Event::Withdrawn(..));
+            if let Event::Withdrawn(_, error) = &event {
+                gone = Some(error.to_string());
+            }
             notes.extend(sentence(event).filter(|_| allowance.spend()));
         }
         if now >= publish_at || !notes.is_empty() {
             publish_at = now + PUBLISH;
             publish(driver, torrent, shared, notes);
         }
-        if gone {
-            return Ok(());
+        if gone.is_some() {
+            return Ok(gone);
         }
         if lock(shared).stop {
-            return driver.stop(GOODBYE);
+            return driver.stop(GOODBYE).map(|()| None);
         }
     }
 }

@@ -280,6 +280,7 @@ impl Supervisor {
         let lived =
             self.worker.take().map_or(Duration::ZERO, |worker| clock::now().saturating_sub(worker.since));
         mounts::forget(WORKER_FILE);
+        self.shells.forget_waiting();
         if lived >= LONG_LIFE {
             self.back_off = RESTART_FIRST;
         }

@@ -3,8 +3,9 @@
 //!
 //! The folder belongs to the services' user, and root writes into it: nothing in it is followed that is a link.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use boottorrent_swarm::Mac;
@@ -95,6 +96,8 @@ impl Orders {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let readable = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
         let mut file = File::from(openat(&folder, fresh.as_str(), flags, readable)?);
+        // The server that reads it is another user, whatever the umask of whoever writes.
+        file.set_permissions(Permissions::from_mode(readable.bits()))?;
         file.write_all(&serde_json::to_vec(order)?)?;
         renameat(&folder, fresh.as_str(), &folder, name.as_str())?;
         Ok(())
@@ -164,6 +167,8 @@ mod tests {
         assert_eq!(orders.get(MAC).unwrap(), None);
         orders.put(MAC, &order(None)).unwrap();
         orders.put(MAC, &order(Some("debian"))).unwrap();
+        let mode = orders.path().join(MAC.hyphenated()).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "the server is another user");
         std::fs::write(orders.path().join("52-54-00-00-00-02"), "{\"os\": 3}").unwrap();
         std::fs::write(orders.path().join("something-else"), "").unwrap();
         assert_eq!(orders.get(MAC).unwrap(), Some(order(Some("debian"))));

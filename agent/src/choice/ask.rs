@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// An Ethernet frame holds no more.
 const MAX_REPLY: usize = 1500;
+/// Datagrams between two looks at the time.
+const MAX_TURN: u32 = 64;
 
 /// RFC 2131, 2 and 4.4.3: a client that has its address and asks for something else.
 const HEADER: usize = 240;
@@ -72,7 +74,9 @@ pub(super) fn for_local_disk(lease: &Lease, now: Duration) -> Result<(), Error> 
             let _lost = socket.send_to(&question, server); // asked again, until the deadline
         }
         clock::wait_readable(&[socket.as_fd()], again_at.min(deadline));
-        while let Ok(length) = socket.recv(&mut reply) {
+        // A flood must not hold the menu up.
+        for _ in 0..MAX_TURN {
+            let Ok(length) = socket.recv(&mut reply) else { break };
             match answer(reply.get(..length).unwrap_or_default(), mac, xid) {
                 Some(true) => return Ok(()),
                 Some(false) => heard = true,

@@ -154,7 +154,8 @@ impl Book {
         let line = harmless(&line).into_owned();
         // Who reads back keeps the place.
         if self.scrolled > 0 {
-            self.scrolled += rows_of(&line, self.columns).len();
+            // The top is the largest number.
+            self.scrolled = self.scrolled.saturating_add(rows_of(&line, self.columns).len());
         }
         self.lines.push_back(line);
         true

@@ -80,9 +80,13 @@ fn the_final_initrd_holds_everything_in_order() {
 
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("an-older-image")).unwrap();
-    fs::write(root.path().join("an-older-image/kernel"), [0; 100]).unwrap();
+    fs::write(root.path().join("an-older-image/kernel"), [1; 100_000]).unwrap();
+    let promised = File::create(root.path().join("an-older-image/initrd")).unwrap();
+    promised.set_len(1 << 40).unwrap();
     let plan = Plan::new(&image, &overlay).unwrap();
-    assert_eq!((plan.stored(root.path(), &image), plan.displaced(root.path(), &image)), (0, 100));
+    assert_eq!(plan.stored(root.path(), &image), 0);
+    let displaced = plan.displaced(root.path(), &image);
+    assert!((100_000..200_000).contains(&displaced), "{displaced}: what has not come takes no memory");
     let Laying { laid, shelf, found } = plan.lay(root.path(), &image).unwrap();
     assert!(!found);
     let store = Shared(Arc::clone(&shelf));
@@ -100,7 +104,8 @@ fn the_final_initrd_holds_everything_in_order() {
     assert_eq!(fs::read(kernel).unwrap(), b"bzImg");
     let initrd = fs::read(initrd).unwrap();
     assert_eq!(5 + initrd.len() as u64, plan.bytes());
-    assert_eq!((plan.stored(root.path(), &image), plan.displaced(root.path(), &image)), (plan.bytes(), 0));
+    assert!(plan.stored(root.path(), &image) >= plan.bytes());
+    assert_eq!(plan.displaced(root.path(), &image), 0);
     assert!(!root.path().join("an-older-image").exists());
     let found = unpack(&initrd);
     let names: Vec<(&str, u32)> = found.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();
@@ -150,7 +155,8 @@ fn a_programs_files_lie_as_they_are_and_may_be_executed_once_they_are_sealed() {
     let Laid::Files(paths) = laid else { panic!("{laid:?}") };
     assert_eq!(fs::read(&paths[0]).unwrap(), root);
     assert_eq!(std::process::Command::new(&paths[1]).status().unwrap().code(), Some(7));
-    assert_eq!((plan.stored(place.path(), &image), plan.displaced(place.path(), &image)), (plan.bytes(), 0));
+    assert!(plan.stored(place.path(), &image) >= plan.bytes());
+    assert_eq!(plan.displaced(place.path(), &image), 0);
 }
 
 #[test]

@@ -40,16 +40,18 @@ pub(super) struct Keyboards {
 
 impl Keyboards {
     /// Whether the keys are the program's, when that has changed.
-    pub(super) fn look(&mut self, members: &[Pid], now: Duration) -> Option<bool> {
+    pub(super) fn look(&mut self, members: impl FnOnce() -> Vec<Pid>, now: Duration) -> Option<bool> {
         if now < self.next_look {
             return None;
         }
         self.next_look = now + LOOK;
-        let theirs = members.iter().any(|pid| reads_input(&Path::new("/proc").join(pid.to_string())));
+        let reads = |pid: Pid| reads_keyboard(&Path::new("/proc").join(pid.to_string()), is_keyboard_device);
+        let theirs = members().into_iter().any(reads);
         if theirs {
             self.scan()
         } else {
-            self.devices.clear()
+            self.devices.clear();
+            self.control = false;
         }
         let before = std::mem::replace(&mut self.theirs, theirs);
         (before != theirs).then_some(theirs)
@@ -58,7 +60,8 @@ impl Keyboards {
     /// As many escapes as were typed since the last call.
     pub(super) fn escapes(&mut self) -> Vec<u8> {
         let mut escapes = Vec::new();
-        for slot in self.devices.values_mut() {
+        let mut lost = Vec::new();
+        for (name, slot) in &mut self.devices {
             let Some(device) = slot else { continue };
             let mut buffer = [0; EVENT_BYTES * EVENTS];
             match device.read(&mut buffer) {
@@ -69,8 +72,13 @@ impl Keyboards {
                     );
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                _ => *slot = None, // unplugged
+                _ => lost.push(name.clone()), // unplugged
             }
+        }
+        // Another one may have its name at the next look.
+        for name in lost {
+            self.devices.remove(&name);
+            self.control = false;
         }
         escapes
     }
@@ -86,9 +94,8 @@ impl Keyboards {
         for name in names {
             if let Entry::Vacant(place) = self.devices.entry(name) {
                 let name = place.key();
-                let keys = fs::read_to_string(format!("/sys/class/input/{name}/device/capabilities/key"));
                 // A mouse would fill a buffer that nobody empties for 100 ms.
-                let device = keys.is_ok_and(|keys| is_keyboard(&keys)).then(|| open(name)).flatten();
+                let device = is_keyboard_device(name).then(|| open(name)).flatten();
                 place.insert(device);
             }
         }
@@ -100,11 +107,21 @@ fn open(name: &str) -> Option<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(format!("/dev/input/{name}")).ok()
 }
 
-/// Whether a process has an input device open, under whatever root.
-fn reads_input(process: &Path) -> bool {
+fn is_keyboard_device(name: &str) -> bool {
+    let keys = fs::read_to_string(format!("/sys/class/input/{name}/device/capabilities/key"));
+    keys.is_ok_and(|keys| is_keyboard(&keys))
+}
+
+/// Whether a process has a keyboard open, under whatever root; who reads the power button or a mouse has not.
+fn reads_keyboard(process: &Path, is_keyboard: impl Fn(&str) -> bool) -> bool {
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-    targets.any(|target| target.to_string_lossy().contains("/dev/input/event"))
+    targets.any(|target| {
+        let target = target.to_string_lossy();
+        target
+            .rsplit_once("/dev/input/")
+            .is_some_and(|(_, name)| name.starts_with("event") && is_keyboard(name))
+    })
 }
 
 /// The kernel's bitmap of keys: words of 64 bits in hex, the highest first.
@@ -155,14 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn who_has_an_input_device_open_reads_the_keyboard() {
+    fn who_has_a_keyboard_open_reads_it() {
         let process = tempfile::tempdir().unwrap();
         let descriptors = process.path().join("fd");
         fs::create_dir(&descriptors).unwrap();
         std::os::unix::fs::symlink("/dev/pts/0", descriptors.join("0")).unwrap();
-        assert!(!reads_input(process.path()));
+        let reads = |path: &Path| reads_keyboard(path, |name| name == "event4");
+        assert!(!reads(process.path()));
+        std::os::unix::fs::symlink("/dev/input/event3", descriptors.join("3")).unwrap();
+        assert!(!reads(process.path()), "a power button");
         std::os::unix::fs::symlink("/program/root/dev/input/event4", descriptors.join("7")).unwrap();
-        assert!(reads_input(process.path()));
-        assert!(!reads_input(Path::new("/proc/none")));
+        assert!(reads(process.path()));
+        assert!(!reads(Path::new("/proc/none")));
     }
 }

@@ -26,6 +26,7 @@ use crate::{clock, sys};
 
 /// How often a program is looked at when nothing happens.
 const LOOK: Duration = Duration::from_millis(100);
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 /// What a program that was told to end gets for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of output taken at a time.
@@ -108,6 +109,23 @@ fn meaning(status: i32) -> &'static str {
     }
 }
 
+/// Where memory is short in spite of the group, the agent is not what goes while the program runs; the program takes this
+/// back for itself.
+struct Spared;
+
+impl Spared {
+    fn here() -> Self {
+        let _ = std::fs::write(OOM_SCORE, "-1000"); // the group has its bound all the same
+        Self
+    }
+}
+
+impl Drop for Spared {
+    fn drop(&mut self) {
+        let _ = std::fs::write(OOM_SCORE, "0"); // then it is spared where nothing else is to be had, and the kernel gives up
+    }
+}
+
 /// Starts the program in its root and stays with it until it and all that it started are gone.
 pub(crate) fn run(start: &Start, watched: Watched<'_>) -> Result<End, Error> {
     if let Some(lack) = display::lack(start) {
@@ -115,8 +133,7 @@ pub(crate) fn run(start: &Start, watched: Watched<'_>) -> Result<End, Error> {
     }
     // Whoever loses its parent becomes our child, is reaped here, and cannot outlive the program.
     let _ = prctl::set_child_subreaper(true); // without it process 1 reaps them; the group ends them all the same
-    // Where memory is short in spite of the group, the agent is not what goes; the program takes this back for itself.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+    let _spared = Spared::here();
     let group = Group::make(watched.room)?;
     if !group.bounded {
         watched
@@ -221,7 +238,7 @@ impl Running {
             }
             tick();
             self.lent.flush();
-            if let Some(theirs) = self.keyboards.look(&group.members(), now) {
+            if let Some(theirs) = self.keyboards.look(|| group.members(), now) {
                 self.lent.listen(!theirs);
             }
             for line in self.output.renew(now) {

@@ -123,6 +123,11 @@ impl Shells {
         }
     }
 
+    /// The worker is gone, and only it waited.
+    pub(super) fn forget_waiting(&mut self) {
+        self.open.iter_mut().for_each(|shell| shell.waiting.clear());
+    }
+
     /// Ends the console's shell, as if its line had been hung up.
     pub(super) fn end(&self, console: &str) {
         if let Some(shell) = self.open.iter().find(|shell| shell.console == console) {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boottorrent_swarm::catalog::Catalog;
 
-use super::options::Options;
+use super::options::{Options, RUN};
 use super::sources::{Sources, Who};
 use super::{Error, Verdict, print};
 use crate::nodelog::clean;
@@ -65,8 +65,12 @@ impl<'a> Ordering<'a> {
         }
         let orders = Orders::below(&options.run);
         match orders.path().symlink_metadata() {
+            Ok(_) if options.run == Path::new(RUN) => check_server()?,
             Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => wake_server(&orders)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                check_server()?;
+                wake_server(&orders)?;
+            }
             Err(e) => return Err(unwritten(&orders, &e)),
         }
         Ok(Self { orders, next })
@@ -117,6 +121,18 @@ fn check_image(store: &Path, name: &str) -> Result<(), Error> {
     Err(Error::Told(format!("the site has no operating system {name:?}; {hint}")))
 }
 
+/// Whoever has stopped it does not want it back because of this.
+fn check_server() -> Result<(), Error> {
+    let mut ask = Command::new("systemctl");
+    let told = ask.args(["is-active", "--quiet", SOCKET]).stdin(Stdio::null()).output();
+    let output = told.map_err(|e| Error::Told(format!("systemctl: {e}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let sentence = format!("{SOCKET} is stopped, so nobody tells a node: systemctl start boottorrent.target");
+    Err(Error::Told(sentence))
+}
+
 /// The server makes the folder when it starts, as its owner; asleep behind its socket it has not started yet.
 fn wake_server(orders: &Orders) -> Result<(), Error> {
     let told = |why: String| {
@@ -127,12 +143,6 @@ fn wake_server(orders: &Orders) -> Result<(), Error> {
         let mut command = Command::new("systemctl");
         command.args(words).stdin(Stdio::null()).output().map_err(|e| told(format!("systemctl: {e}")))
     };
-    // Whoever has stopped it does not want it back because of this.
-    if !ask(&["is-active", "--quiet", SOCKET])?.status.success() {
-        let sentence =
-            format!("{SOCKET} is stopped, so nobody tells a node: systemctl start boottorrent.target");
-        return Err(Error::Told(sentence));
-    }
     let output = ask(&["start", "--no-ask-password", DHCP])?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);

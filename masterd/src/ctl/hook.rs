@@ -163,8 +163,11 @@ struct Interrupt {
 impl Interrupt {
     /// None: they end us as ever, and the child goes on.
     fn watch() -> Option<Self> {
+        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").ok()?);
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // What nohup(1) or a shell without job control has us ignore stays so: blocked, it would come after all.
+        let ours = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter();
+        for signal in ours.filter(|signal| ignored >> (*signal as i32 - 1) & 1 == 0) {
             mask.add(signal);
         }
         let before = mask.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
@@ -181,6 +184,12 @@ impl Drop for Interrupt {
     fn drop(&mut self) {
         let _cannot_fail = self.before.thread_set_mask();
     }
+}
+
+/// The signals that a process ignores, from its status(5): one bit each, from SIGHUP up.
+fn ignored(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 fn start(program: &str, arguments: &[String]) -> io::Result<(Child, PipeReader)> {

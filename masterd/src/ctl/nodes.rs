@@ -100,7 +100,8 @@ pub(super) fn rows(sources: &Sources, now: u64) -> Vec<Row> {
     // Nobody's, and yet it boots from here, or is to.
     let booting =
         sources.leases.iter().filter(|(mac, lease)| sources.boot_file(**mac, lease.address).is_some());
-    for mac in booting.map(|(mac, _)| mac).chain(sources.orders.keys()) {
+    let ordered = sources.orders.iter().filter(|(_, order)| order.until >= now).map(|(mac, _)| mac);
+    for mac in booting.map(|(mac, _)| mac).chain(ordered) {
         if !rows.iter().any(|row| row.mac == mac.to_string()) {
             let address = sources.leases.get(mac).map(|lease| lease.address);
             rows.push(Row { name: mac.hyphenated(), address, ..unseen(&mac.to_string()) });

@@ -11,7 +11,7 @@ use crate::site::value::Spelt;
 use crate::store;
 
 /// Where the services write their state: the RuntimeDirectory= of their units.
-const RUN: &str = "/run/boottorrent";
+pub(super) const RUN: &str = "/run/boottorrent";
 
 const HELP: &str = "\
 boottorrentctl: shows what the nodes and services of this master do, wakes nodes, and says what they boot next

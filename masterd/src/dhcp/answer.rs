@@ -14,7 +14,7 @@ use super::reply::{Draft, Emitted, LONGEST_FILE};
 use crate::orders::Order;
 
 const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
+pub(super) const CLIENT_PORT: u16 = 68;
 const BROADCAST_FLAG: u16 = 0x8000;
 /// iPXE's own option 175: do not wait 3 s for a ProxyDHCP server (sub-option 176).
 const NO_PXEDHCP: [u8; 3] = [176, 1, 1];

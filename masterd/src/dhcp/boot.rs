@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use boottorrent_swarm::{Mac, Time};
 
 use super::config::BootRule;
+use super::leases::moved;
 use super::origin::Told;
 use super::packet::{Request, code};
 
@@ -85,6 +86,11 @@ impl BootTimes {
     /// Forgets those without a lease, so that there are never more of them than leases.
     pub(super) fn retain(&mut self, has_lease: impl Fn(Mac) -> bool) {
         self.by_mac.retain(|mac, _| has_lease(*mac));
+    }
+
+    /// The machine's clock was set.
+    pub(super) fn shift(&mut self, from: Time, to: Time) {
+        self.by_mac.values_mut().for_each(|time| *time = moved(*time, from, to));
     }
 
     /// What an earlier run of this server wrote down.

@@ -253,12 +253,9 @@ impl Leases {
 
     /// The clock was set: all times move with it.
     pub(super) fn shift(&mut self, plan: &Plan, from: Time, to: Time) {
-        let moved = |time: Time| {
-            Time(if to > from { time.0 + (to.0 - from.0) } else { time.0.saturating_sub(from.0 - to.0) })
-        };
         for entry in self.entries.values_mut() {
-            entry.leased_until = moved(entry.leased_until);
-            entry.held_until = moved(entry.held_until);
+            entry.leased_until = moved(entry.leased_until, from, to);
+            entry.held_until = moved(entry.held_until, from, to);
         }
         self.adopt(plan, to);
     }
@@ -326,6 +323,11 @@ impl Leases {
             pool.by_age.insert((after, address));
         }
     }
+}
+
+/// A time by a clock that was set: `from` has become `to`.
+pub(super) fn moved(time: Time, from: Time, to: Time) -> Time {
+    Time(if to > from { time.0.saturating_add(to.0 - from.0) } else { time.0.saturating_sub(from.0 - to.0) })
 }
 
 #[cfg(test)]

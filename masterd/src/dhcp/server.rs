@@ -7,7 +7,7 @@ use boottorrent_swarm::{Mac, Time};
 use dhcproto::v4::MessageType;
 use serde::Serialize;
 
-use super::answer::{Answer, Reply, Verdict, answer};
+use super::answer::{Answer, CLIENT_PORT, Reply, Verdict, answer};
 use super::boot::{BootClient, BootTimes, architectures};
 use super::config::DhcpConfig;
 use super::leases::{Lease, Leases, QUARANTINE, Record, Use};
@@ -124,6 +124,9 @@ impl Server {
     /// The machine's clock was set: `from` has become `to`.
     pub(super) fn clock_set(&mut self, from: Time, to: Time) {
         self.leases.shift(&self.plan, from, to);
+        self.booting.shift(from, to);
+        // What was given holds for a minute: too short to be worth following.
+        self.once = Once::default();
     }
 
     /// The shortest journal that says what this server knows.
@@ -176,7 +179,7 @@ impl Server {
             MessageType::Request => self.request(now, subnet, &request, book),
             MessageType::Decline => self.decline(now, &request),
             MessageType::Release => self.release(now, &request),
-            _ => self.inform(now, subnet, &request, book),
+            _ => self.inform(now, subnet, &request, arrival, book),
         }
     }
 
@@ -363,10 +366,19 @@ impl Server {
         Outcome { record, ..Outcome::default() }
     }
 
-    fn inform(&mut self, now: Time, subnet: usize, request: &Request, book: &mut dyn Book) -> Outcome {
+    fn inform(
+        &mut self,
+        now: Time,
+        subnet: usize,
+        request: &Request,
+        arrival: &Arrival,
+        book: &mut dyn Book,
+    ) -> Outcome {
         self.counters.informs += 1;
-        // Nobody asks for a machine whose address is not known: it asks itself.
-        let is_itself = self.leases.last_of(request.mac) == Some(request.ciaddr);
+        // Nobody asks for another machine: it asks itself, from its own address and the port that only its system has.
+        let is_itself = self.leases.last_of(request.mac) == Some(request.ciaddr)
+            && request.giaddr.is_unspecified()
+            && arrival.from == SocketAddrV4::new(request.ciaddr, CLIENT_PORT);
         let order = once::asked(now, request).filter(|order| is_itself && book.put(request.mac, order));
         let effect = order.map(|order| Effect { order, is_new: true });
         self.say(subnet, request, Verdict::Inform, effect)

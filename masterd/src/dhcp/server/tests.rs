@@ -367,6 +367,9 @@ fn a_node_is_sent_to_its_disk_once_and_may_ask_for_that_itself() {
     let stranger = told(&net.send_at(NOW, &ask(OTHER, address)));
     assert_eq!((stranger.option(125), net.1.len()), (None, 0), "it is not that machine");
     let answer = told(&net.send_at(NOW, &ask(NODE, address)));
+    assert_eq!((answer.option(125), net.1.len()), (None, 0), "another sender in its name");
+    let own = Arrival { from: SocketAddrV4::new(address, 68) };
+    let answer = told(&net.0.handle(NOW, &ask(NODE, address), &own, &mut net.1));
     assert_eq!((answer.kind, answer.option(125)), (5, Some(disk)));
     assert_eq!((answer.to.as_str(), net.1.len()), (format!("{address}:68").as_str(), 1));
     for kind in [DISCOVER, REQUEST] {
