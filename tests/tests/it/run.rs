@@ -36,8 +36,10 @@ fn a_program_has_its_root_and_the_consoles_and_the_menu_comes_back() {
     let room = Room::serving(&site).unwrap();
     let node = room.node(&spec).unwrap();
     for round in ["first", "second"] {
+        // The menu shows the last words of the run before.
         let start = node.console.end();
-        let up = line(&node, start, "BT-PROGRAM-UP", BOOT);
+        let start = node.console.expect_from(start, &["run: starting the program"], BOOT).unwrap().end;
+        let up = line(&node, start, "BT-PROGRAM-UP", SOON);
         println!("{up}");
         for word in ["host=n01", "tty=/dev/pts/0", "in=/etc", "who=10.0.0.11", "shm=/dev/shm", "written=yes"]
         {
@@ -57,7 +59,8 @@ fn a_program_has_its_root_and_the_consoles_and_the_menu_comes_back() {
         node.console.send("1\r");
     }
     let start = node.console.end();
-    node.console.expect_from(start, &["BT-PROGRAM-UP"], BOOT).unwrap();
+    let start = node.console.expect_from(start, &["run: starting the program"], BOOT).unwrap().end;
+    node.console.expect_from(start, &["BT-PROGRAM-UP"], SOON).unwrap();
     node.console.send("\x1d\x1d\x1d");
     let ended = line(&node, start, "it was ended at the console", SOON);
     assert!(ended.contains("the menu again"), "{ended}");
