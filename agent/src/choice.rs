@@ -91,8 +91,8 @@ fn wanted(boot: &mut Boot) -> Option<(String, String)> {
         return Some((name, "ordered at the master, for this boot".into()));
     }
     let order = mounts::kept(ORDERED);
-    if let Some((name, _)) = remembered().filter(|(name, _)| order.as_ref() == Some(name)) {
-        return count(boot, name);
+    if let Some(choice) = remembered().filter(|(name, _)| order.as_ref() == Some(name)) {
+        return again(boot, choice);
     }
     if let Some(name) = &boot.cmdline.os {
         return Some((name.clone(), "bt.os= on the kernel's command line".into()));
@@ -100,8 +100,7 @@ fn wanted(boot: &mut Boot) -> Option<(String, String)> {
     if let Some(name) = boot.node.as_ref().and_then(|node| node.os.clone()) {
         return Some((name, "this node's entry".into()));
     }
-    let (name, _) = remembered()?;
-    count(boot, name)
+    again(boot, remembered()?)
 }
 
 fn remembered() -> Option<(String, u32)> {
@@ -109,8 +108,7 @@ fn remembered() -> Option<(String, u32)> {
 }
 
 /// The earlier choice once more, unless it has failed too often.
-fn count(boot: &mut Boot, name: String) -> Option<(String, String)> {
-    let (_, attempts) = remembered()?;
+fn again(boot: &mut Boot, (name, attempts): (String, u32)) -> Option<(String, String)> {
     // Counted once a worker: a master that goes away makes one worker come here many times.
     if !std::mem::replace(&mut boot.choice_counted, true) {
         if attempts >= MOST_ATTEMPTS {

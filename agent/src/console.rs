@@ -22,6 +22,7 @@ pub(crate) use keys::Key;
 use keys::{Token, Typed};
 pub(crate) use logbook::{Logbook, Wish};
 use terminal::Terminal;
+pub(crate) use terminal::device;
 
 /// A serial line keeps every line that it gets: one every five seconds is enough to see that it moves.
 const SERIAL_PROGRESS: Duration = Duration::from_secs(5);

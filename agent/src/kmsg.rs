@@ -20,6 +20,8 @@ const MAX_LINE: usize = 960;
 /// Facility "daemon" and the lowest level (RFC 5424): the consoles have had it, and the kernel prints it on none.
 const PRIORITY: u16 = FACILITY << 3 | 7;
 const FACILITY: u16 = 3;
+/// The kernel's own.
+const KERNEL: u16 = 0;
 
 /// The log, to be written to.
 pub(crate) struct Log(Option<File>);
@@ -51,6 +53,8 @@ pub(crate) struct Record {
     /// Of the kernel's eight, 0 the most urgent.
     pub(crate) level: u16,
     pub(crate) is_ours: bool,
+    /// Nobody but the kernel can write such a one: what comes from a program has another facility (syslog(2)).
+    pub(crate) is_kernels: bool,
     pub(crate) at: Duration,
     pub(crate) text: String,
 }
@@ -92,7 +96,7 @@ impl AsFd for Reader {
 
 impl Record {
     /// `30,339,5140900,-;text`, then lines that begin with a space and tell of the device.
-    fn parse(record: &str) -> Option<Self> {
+    pub(crate) fn parse(record: &str) -> Option<Self> {
         let (head, text) = record.split_once(';')?;
         let mut fields = head.split(',');
         let priority: u16 = fields.next()?.parse().ok()?;
@@ -100,6 +104,7 @@ impl Record {
         Some(Self {
             level: priority & 7,
             is_ours: priority >> 3 == FACILITY,
+            is_kernels: priority >> 3 == KERNEL,
             at: Duration::from_micros(at_us),
             text: unescaped(text.lines().next()?),
         })
@@ -137,13 +142,14 @@ mod tests {
         let expected = Record {
             level: 4,
             is_ours: false,
+            is_kernels: true,
             at: Duration::from_micros(5_140_900),
             text: "r8169 0000:02:00.0: link down".into(),
         };
         assert_eq!(kernel, expected);
         let ours =
             Record::parse("31,340,5140999,-;[    5.140] link: Gr\\xc3\\xb6\\xc3\\x9fe \\x5cn\n").unwrap();
-        assert!(ours.is_ours && ours.level == 7, "{ours:?}");
+        assert!(ours.is_ours && !ours.is_kernels && ours.level == 7, "{ours:?}");
         assert_eq!(ours.text, "[    5.140] link: Größe \\n");
         for record in ["", "no header", "x,1,2,-;text", "6,1", "6,1,2,-;"] {
             assert_eq!(Record::parse(record), None, "{record:?}");

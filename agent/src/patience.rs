@@ -71,8 +71,17 @@ impl Patience {
         Some(Streak::kept()?.since + limit)
     }
 
-    /// Why the machine reboots, once it has been enough.
-    pub(crate) fn is_over(self, now: Duration) -> Option<String> {
+    /// Why the machine reboots now, once it has been enough; while a person is at work it begins anew. Said once: where the
+    /// kernel refuses, it is not asked in a frenzy.
+    pub(crate) fn lost(self, person_is_there: bool, now: Duration) -> Option<String> {
+        if person_is_there {
+            self.somebody(now);
+            return None;
+        }
+        self.is_over(now).inspect(|_| self.rest())
+    }
+
+    fn is_over(self, now: Duration) -> Option<String> {
         let (limit, until) = (self.0?, self.ends_at()?);
         let so_far = (now + limit).saturating_sub(until).as_secs();
         (now >= until).then(|| format!("nothing but failures for {so_far} s (bt.panic={})", limit.as_secs()))

@@ -364,11 +364,7 @@ fn take_off(boot: &Boot, key: Key) {
 
 /// Reboots once there has been nothing but failures for as long as somebody wanted, unless a person is at work.
 fn lose_patience(boot: &Boot) {
-    let now = clock::now();
-    if !shell::consoles().is_empty() {
-        boot.patience.somebody(now);
-    } else if let Some(why) = boot.patience.is_over(now) {
-        boot.patience.rest(); // where the kernel refuses, it is not asked in a frenzy
+    if let Some(why) = boot.patience.lost(!shell::consoles().is_empty(), clock::now()) {
         switch_off(&boot.report, Off::Reboot, &why);
     }
 }

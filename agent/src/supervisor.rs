@@ -247,13 +247,10 @@ impl Supervisor {
 
     /// A worker counts for itself; nobody is in a hurry where a person is at work.
     fn lose_patience(&mut self) {
-        let now = clock::now();
-        if self.shells.is_any_open() {
-            self.patience.somebody(now);
-        } else if self.worker.is_none()
-            && let Some(why) = self.patience.is_over(now)
+        let person_is_there = self.shells.is_any_open();
+        if (person_is_there || self.worker.is_none())
+            && let Some(why) = self.patience.lost(person_is_there, clock::now())
         {
-            self.patience.rest(); // where the kernel refuses, it is not asked in a frenzy
             self.off(Off::Reboot, &why);
         }
     }

@@ -8,6 +8,7 @@ use crate::lab::Lab;
 use crate::network::Port;
 use crate::picture::Picture;
 use crate::process::{Launch, Process};
+use crate::programs;
 use crate::qmp;
 use serde_json::json;
 use std::os::unix::net::UnixStream;
@@ -292,6 +293,16 @@ impl Node {
     pub fn screenshot(&self, png: &Path) -> Result<(), LabError> {
         let arguments = json!({ "filename": png.to_string_lossy(), "format": "png" });
         qmp::command(&self.qmp, "screendump", &arguments).map(drop)
+    }
+
+    /// Keeps a picture of the screen for people to look at.
+    ///
+    /// # Errors
+    /// As `screenshot`, or when the folder cannot be made.
+    pub fn keep_picture(&self, name: &str) -> Result<(), LabError> {
+        let folder = programs::cache().join("out");
+        std::fs::create_dir_all(&folder).map_err(LabError::io("make", &folder))?;
+        self.screenshot(&folder.join(format!("{name}.png")))
     }
 
     /// What the screen shows now.

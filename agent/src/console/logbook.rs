@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn record(level: u16, is_ours: bool, text: &str) -> Record {
-        Record { level, is_ours, at: Duration::from_millis(1500), text: text.into() }
+        Record { level, is_ours, is_kernels: !is_ours, at: Duration::from_millis(1500), text: text.into() }
     }
 
     fn book(lines: usize) -> Book {

@@ -194,7 +194,8 @@ impl Terminal {
     }
 }
 
-fn device(name: &str) -> io::Result<File> {
+/// Opens a terminal without waiting for a serial line's carrier, which may never come.
+pub(crate) fn device(name: &str) -> io::Result<File> {
     let flags = (nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK).bits();
     let path = format!("/dev/{name}");
     // A node would be created by opening for writing if /dev were not devtmpfs: look first.

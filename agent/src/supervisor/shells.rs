@@ -4,10 +4,9 @@
 //! Decides nothing: who stands at a console has the machine. Never waits for one.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg};
 use nix::unistd::Pid;
 
+use crate::console::device;
 use crate::console::shell::{BUSYBOX, END, FILE, SOCKET};
 use crate::{mounts, sys};
 
@@ -192,10 +192,7 @@ fn start(console: &str, size: Option<(u16, u16)>) -> Result<Pid, Error> {
 
 /// The terminal as a shell wants it: lines, echo, Ctrl-C.
 fn terminal(console: &str, size: Option<(u16, u16)>) -> io::Result<fs::File> {
-    // Not waiting for a serial line's carrier, which may never come.
-    let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
-    let path = format!("/dev/{console}");
-    let terminal = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)?;
+    let terminal = device(console)?;
     let mut settings = termios::tcgetattr(&terminal)?;
     settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHOE;
     settings.local_flags |= LocalFlags::ISIG | LocalFlags::IEXTEN;

@@ -77,6 +77,9 @@ pub(crate) const NEAR_PREFIX: u8 = 24;
 pub(crate) const UPLOAD_STALL: Duration = Duration::from_millis(100);
 /// Links that fetch the same piece at the end of a download: a second copy of a block costs a link's time.
 pub(crate) const MAX_OWNERS: usize = 2;
+/// Pieces that a foreign peer is asked for until one of them has come out right: a liar at full speed would have sent hundreds
+/// before the first is hashed. Enough that an honest one never waits. Ours are asked a piece at a time.
+pub(crate) const UNPROVEN_PIECES: usize = 4;
 /// False pieces that a peer may have had a part in, without proof, before it counts as their source.
 pub(crate) const MAX_SUSPICIONS: u8 = 3;
 

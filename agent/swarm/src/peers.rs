@@ -75,6 +75,8 @@ pub(crate) struct Peer {
     pub(crate) is_late: bool,
     /// The picker found nothing; set back when a piece appears that may suit.
     pub(crate) exhausted: bool,
+    /// A piece that it had a part in has come out right.
+    pub(crate) proven: bool,
 
     /// It is one of ours: it takes offers, and makes them, under this id.
     pub(crate) control: Option<u8>,
@@ -138,6 +140,7 @@ impl Peer {
             gap: Duration::ZERO,
             is_late: false,
             exhausted: false,
+            proven: false,
             control: None,
             passed: false,
             refused: false,

@@ -141,6 +141,11 @@ impl Pieces {
         self.open.get(&piece)
     }
 
+    /// Pieces without a verdict that this link fetches or has sent something of.
+    pub(crate) fn unverified(&self, conn: Conn, who: Who) -> usize {
+        self.open.values().filter(|o| o.owners.contains(&conn) || o.sources.contains(&who)).count()
+    }
+
     fn want(&mut self, piece: Piece) {
         if let Some(place) = self.place.get_mut(piece.index() as usize)
             && *place == NOWHERE

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boottorrent_swarm::catalog::Catalog;
@@ -123,10 +123,7 @@ fn check_image(store: &Path, name: &str) -> Result<(), Error> {
 
 /// Whoever has stopped it does not want it back because of this.
 fn check_server() -> Result<(), Error> {
-    let mut ask = Command::new("systemctl");
-    let told = ask.args(["is-active", "--quiet", SOCKET]).stdin(Stdio::null()).output();
-    let output = told.map_err(|e| Error::Told(format!("systemctl: {e}")))?;
-    if output.status.success() {
+    if systemctl(&["is-active", "--quiet", SOCKET])?.status.success() {
         return Ok(());
     }
     let sentence = format!("{SOCKET} is stopped, so nobody tells a node: systemctl start boottorrent.target");
@@ -139,16 +136,17 @@ fn wake_server(orders: &Orders) -> Result<(), Error> {
         let path = orders.path().display();
         Error::Told(format!("there is no {path}, and {DHCP}, which makes it, cannot be started: {why}"))
     };
-    let ask = |words: &[&str]| {
-        let mut command = Command::new("systemctl");
-        command.args(words).stdin(Stdio::null()).output().map_err(|e| told(format!("systemctl: {e}")))
-    };
-    let output = ask(&["start", "--no-ask-password", DHCP])?;
+    let output = systemctl(&["start", "--no-ask-password", DHCP])?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
         return Err(told(clean(why.lines().next().unwrap_or("it does not say why"), REASON)));
     }
     if orders.path().is_dir() { Ok(()) } else { Err(told("it has started without".to_owned())) }
+}
+
+fn systemctl(words: &[&str]) -> Result<Output, Error> {
+    let output = Command::new("systemctl").args(words).stdin(Stdio::null()).output();
+    output.map_err(|e| Error::Told(format!("systemctl: {e}")))
 }
 
 /// The largest unit that loses nothing.

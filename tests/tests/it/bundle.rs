@@ -173,7 +173,5 @@ fn real_systems_that_no_kexec_starts_are_drawn_on_every_console() {
     // Its screen is full of colours, which are drawn letter by letter.
     let prompt = node.console.expect_shown("grub>", 2 * BOOT).unwrap();
     println!("GRUB:\n{prompt}");
-    let folder = programs::cache().join("out");
-    fs::create_dir_all(&folder).unwrap();
-    node.screenshot(&folder.join("guest-grub.png")).unwrap();
+    node.keep_picture("guest-grub").unwrap();
 }

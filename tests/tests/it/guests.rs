@@ -33,9 +33,7 @@ fn qemu(name: &str, words: &str, files: &str, bundle: &str, memory: &str) -> Os 
 /// Waits for a picture, pressing a key before each look if one is given; what it came to is kept for people to look at.
 fn painted(node: &Node, name: &str, keys: &[&str], is_it: impl Fn(&Picture) -> bool) {
     let seen = node.expect_picture(&format!("the picture {name}"), DRAWN, is_it, |node| node.press(keys));
-    let folder = programs::cache().join("out");
-    fs::create_dir_all(&folder).unwrap();
-    node.screenshot(&folder.join(format!("{name}.png"))).unwrap();
+    node.keep_picture(name).unwrap();
     let after = node.switched_on().elapsed().as_secs_f64();
     println!("{name} {after:.1} s after switch-on: {:?}", seen.unwrap());
 }

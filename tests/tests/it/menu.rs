@@ -3,8 +3,7 @@
 use crate::boot::BOOT;
 use boottorrent_tests::clock::wait_for;
 use boottorrent_tests::guest;
-use boottorrent_tests::node::{Node, NodeSpec};
-use boottorrent_tests::programs;
+use boottorrent_tests::node::NodeSpec;
 use boottorrent_tests::room::Room;
 use boottorrent_tests::site::{Os, Site};
 use std::time::Duration;
@@ -49,13 +48,6 @@ fn nobody_at_the_node_means_the_default() {
     assert!(up.line.contains("bt-os=beta"), "{}", up.line);
 }
 
-/// Keeps a picture of the screen for people to look at.
-fn picture(node: &Node, name: &str) {
-    let folder = programs::cache().join("out");
-    std::fs::create_dir_all(&folder).unwrap();
-    node.screenshot(&folder.join(format!("{name}.png"))).unwrap();
-}
-
 #[test]
 fn a_person_reads_chooses_fails_and_boots_by_keys() {
     let spec = NodeSpec::new(1);
@@ -80,16 +72,16 @@ fn a_person_reads_chooses_fails_and_boots_by_keys() {
     let see = |wanted: &str| console.expect_shown(wanted, BOOT).unwrap();
     let menu = see("any key stops the countdown");
     assert!(menu.contains("Été, Größe und ☃") && menu.contains("52:54:00:b7:00:01  10.0.0.11"), "{menu}");
-    picture(&node, "menu");
+    node.keep_picture("menu").unwrap();
     node.press(&["down", "down"]).unwrap();
     see("this node is too small");
-    picture(&node, "menu-too-small");
+    node.keep_picture("menu-too-small").unwrap();
     node.press(&["d"]).unwrap();
     see("info-hash");
-    picture(&node, "details");
+    node.keep_picture("details").unwrap();
     node.press(&["esc", "ret"]).unwrap();
     see("The stage \"memory\" failed");
-    picture(&node, "failure");
+    node.keep_picture("failure").unwrap();
     // Tried again from the menu, which says why it is there again.
     see("! this node is too small");
     node.press(&["2", "ret"]).unwrap();
@@ -99,10 +91,10 @@ fn a_person_reads_chooses_fails_and_boots_by_keys() {
         if sent > 12_000_000 { Ok(()) } else { Err(format!("{sent} bytes sent")) }
     })
     .unwrap();
-    picture(&node, "download");
+    node.keep_picture("download").unwrap();
     node.press(&["l"]).unwrap();
     see("Esc: back");
-    picture(&node, "log");
+    node.keep_picture("log").unwrap();
     node.press(&["esc"]).unwrap();
     let up = console.expect_line("BT-OS-UP", BOOT).unwrap();
     assert!(up.line.contains("bt-os=beta"), "{}", up.line);
@@ -145,7 +137,7 @@ fn uefi_is_told_to_start_the_local_disk() {
     let shown = node.console.expect_shown("boot from local disk: ", BOOT).unwrap();
     let name =
         shown.split("boot from local disk: ").nth(1).unwrap().lines().next().unwrap().trim().to_owned();
-    picture(&node, "menu-uefi");
+    node.keep_picture("menu-uefi").unwrap();
     let before = node.console.end();
     node.press(&["b"]).unwrap();
     let off = node.console.expect_from(before, &["rebooting: local disk"], BOOT).unwrap();

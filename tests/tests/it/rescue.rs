@@ -5,7 +5,6 @@ use crate::boot::BOOT;
 use boottorrent_tests::clock::wait_for;
 use boottorrent_tests::console::Console;
 use boottorrent_tests::node::{Node, NodeSpec};
-use boottorrent_tests::programs;
 use boottorrent_tests::room::Room;
 use boottorrent_tests::site::{Os, Site};
 use std::time::Duration;
@@ -34,12 +33,6 @@ fn interrupt(console: &Console) {
 /// Waits, in a shell, until the command there succeeds.
 fn until(console: &Console, command: &str) {
     ask(console, &format!("until {command}; do sleep 0.1; done; echo BT-DONE-$((40+2))"), "BT-DONE-42");
-}
-
-fn picture(node: &Node, name: &str) {
-    let folder = programs::cache().join("out");
-    std::fs::create_dir_all(&folder).unwrap();
-    node.screenshot(&folder.join(format!("{name}.png"))).unwrap();
 }
 
 #[test]
@@ -105,7 +98,7 @@ fn the_second_console(node: &Node) {
     node.press(&["alt-f2"]).unwrap();
     shows("choice: which operating system to start");
     shows("Enter: a shell");
-    picture(node, "second-console");
+    node.keep_picture("second-console").unwrap();
     // bt.debug: the kernel's own words, from the first on.
     node.press(&["home"]).unwrap();
     shows("kernel: Linux version");

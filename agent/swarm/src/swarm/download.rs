@@ -2,7 +2,7 @@
 
 use super::{Admit, CloseReason, Conn, Output, Swarm};
 use crate::announce::Event;
-use crate::limits::{CANCELLED_KEPT, MAX_SUSPICIONS, REJECT_PAUSE};
+use crate::limits::{CANCELLED_KEPT, MAX_SUSPICIONS, REJECT_PAUSE, UNPROVEN_PIECES};
 use crate::metainfo::{Block, Piece};
 use crate::peers::{Peer, Pending};
 use crate::pieces::{OpenPiece, Take, Who};
@@ -228,6 +228,9 @@ impl Swarm {
             return None;
         }
         loop {
+            if self.is_on_trial(conn) {
+                return None;
+            }
             let Some((piece, take)) = self.choose(conn) else {
                 self.peers.get_mut(&conn)?.exhausted = true;
                 return None;
@@ -237,6 +240,23 @@ impl Swarm {
                 return Some(block);
             }
         }
+    }
+
+    /// Nothing of it has been verified, and enough of it waits to be.
+    fn is_on_trial(&self, conn: Conn) -> bool {
+        let Some(peer) = self.peers.get(&conn).filter(|p| !p.proven) else { return false };
+        let Some(who) = peer.who() else { return true };
+        self.pieces.unverified(conn, who) >= UNPROVEN_PIECES
+    }
+
+    /// After each verdict: who was right is trusted from now on, and those who wait for theirs may be asked for more.
+    fn judge(&mut self, right: &[Who]) {
+        let mut waiting = Vec::new();
+        for (conn, peer) in self.peers.iter_mut().filter(|(_, p)| p.control.is_none() && !p.proven) {
+            peer.proven = peer.who().is_some_and(|who| right.contains(&who));
+            waiting.push(*conn);
+        }
+        waiting.into_iter().for_each(|conn| self.pump(conn));
     }
 
     /// What to fetch from this link next.
@@ -348,6 +368,7 @@ impl Swarm {
         self.clear_suspects(&done.suspects, &done.sources);
         self.spread(piece);
         self.serve();
+        self.judge(&done.sources);
         let useless: Vec<Conn> = self
             .peers
             .iter_mut()
@@ -377,6 +398,7 @@ impl Swarm {
             self.ban(*only);
         }
         self.wake_pickers();
+        self.judge(&[]);
     }
 
     /// A suspected piece came out right from one link alone: that one is cleared. A single suspect that is left is

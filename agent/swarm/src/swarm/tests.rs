@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::UNPROVEN_PIECES;
 use crate::metainfo::{BLOCK, Block, Geometry};
 use crate::wire::{BlockClaim, ExtHandshake, Handshake, Message, OwnedMessage};
 use crate::{InfoHash, PeerId};
@@ -231,6 +232,27 @@ fn a_false_piece_bans_its_only_sender() {
     assert_eq!(closes(&out), [(1, CloseReason::FalsePiece)]);
     assert_eq!(closes(&b.link(1, true)), [(1, CloseReason::FalsePiece)]);
     assert_eq!(b.swarm.progress().pieces_failed, 1);
+}
+
+/// However fast it is: the hash may be far behind the wire.
+#[test]
+fn an_unproven_peer_is_asked_for_a_few_pieces() {
+    let mut b = Bench::new(Have::None);
+    let mut waiting = b.seeder(1);
+    let mut unverified = Vec::new();
+    while let Some(c) = waiting.pop() {
+        b.deliver(1, c);
+        let out = b.out();
+        waiting.extend(requests(&out, 1));
+        unverified.extend(out.into_iter().filter(|o| matches!(o, Output::Verify { .. })));
+    }
+    let [Output::Verify { piece }, ..] = unverified[..] else { panic!("{unverified:?}") };
+    assert_eq!(unverified.len(), UNPROVEN_PIECES);
+    b.input(Input::Verified { piece, ok: true });
+    let first = requests(&b.out(), 1);
+    let out = b.drain(1, first, |_| true);
+    let later = out.iter().filter(|o| matches!(o, Output::Verify { .. })).count();
+    assert_eq!(later, PIECES as usize - UNPROVEN_PIECES, "proven by one");
 }
 
 /// Two seeders send halves of the last piece, the second a false one: it alone is banned.
