@@ -4,6 +4,7 @@
 use crate::error::LabError;
 use crate::process::{run, run_in};
 use std::cell::Cell;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub struct Network {
@@ -28,6 +29,14 @@ impl Network {
         // Snooping would drop multicast until a querier has spoken, and there is none here.
         network.switch_ip(&["link", "add", "br0", "type", "bridge", "mcast_snooping", "0"])?;
         network.switch_ip(&["link", "set", "br0", "up"])?;
+        // A switch has no firewall: with br_netfilter in the kernel every frame would pass its hooks, and be charged to nodes.
+        if Path::new("/proc/sys/net/bridge").exists() {
+            let off =
+                ["iptables", "ip6tables", "arptables"].map(|t| format!("net.bridge.bridge-nf-call-{t}=0"));
+            let argv: Vec<&str> =
+                ["sysctl", "-qw"].into_iter().chain(off.iter().map(String::as_str)).collect();
+            run_in(network.switch(), &argv)?;
+        }
         Ok(network)
     }
 

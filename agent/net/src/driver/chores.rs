@@ -19,18 +19,24 @@ impl Driver {
 
     pub(super) fn verdicts(&mut self, now: Time) {
         self.hasher.acknowledge();
-        while let Some(Checked { torrent, piece, result }) = self.hasher.next() {
-            let Some(seat) = self.seats.get_mut(&torrent) else { continue };
-            match result {
-                Ok(ok) => {
-                    seat.swarm.handle(now, Input::Verified { piece, ok });
-                    if !ok {
-                        self.tell(Event::FalsePiece(TorrentId(torrent), piece.index()));
-                    }
-                    self.perform(torrent, now);
+        while let Some(checked) = self.hasher.next() {
+            let torrent = checked.torrent;
+            self.verdict(checked, now);
+            self.perform(torrent, now);
+        }
+    }
+
+    /// Tells the core; what follows from it is still to be performed.
+    pub(super) fn verdict(&mut self, Checked { torrent, piece, result }: Checked, now: Time) {
+        let Some(seat) = self.seats.get_mut(&torrent) else { return };
+        match result {
+            Ok(ok) => {
+                seat.swarm.handle(now, Input::Verified { piece, ok });
+                if !ok {
+                    self.tell(Event::FalsePiece(TorrentId(torrent), piece.index()));
                 }
-                Err(error) => self.withdraw(torrent, error, now),
             }
+            Err(error) => self.withdraw(torrent, error, now),
         }
     }
 

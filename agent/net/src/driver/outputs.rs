@@ -43,8 +43,10 @@ impl Driver {
             }
             Output::Close { conn, reason } => self.close(conn, reason),
             Output::Verify { piece } => {
-                if let Some(seat) = self.seats.get(&torrent) {
-                    self.hasher.check(torrent, &seat.content, piece);
+                if let Some(seat) = self.seats.get(&torrent)
+                    && let Some(checked) = self.hasher.check(torrent, &seat.content, piece, now)
+                {
+                    self.verdict(checked, now);
                 }
             }
             Output::Announce { event, left, uploaded, downloaded } => {

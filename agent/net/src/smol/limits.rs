@@ -4,10 +4,6 @@ use std::time::Duration;
 
 /// Bytes of each socket's two buffers, unless the owner says otherwise: bandwidth x delay of 1 Gbit/s and 0.5 ms.
 pub const SOCKET_BUFFER: usize = 64 * 1024;
-/// Bytes in a socket's buffer are at most this part of the link's own queue (see `driver::pace`), which follows its rate:
-/// they count those on the way, too, and smoltcp hands all of them to the card at once, for want of TCP small queues. With
-/// whole buffers of 64 KiB eight nodes at 100 Mbit/s took 1.39 of TCP's bound instead of 1.25.
-pub(super) const SOCKET_SHARE: u32 = 2;
 /// Segments looked at for one fill of a socket's buffer.
 pub(super) const SEND_PARTS: usize = 24;
 

@@ -1,8 +1,10 @@
-//! The hash thread: pieces in, verdicts out, an eventfd that wakes the network thread. Decides only whether there is
-//! such a thread at all: on one core it would take turns with the network thread for nothing.
+//! The hash thread: pieces in, verdicts out, an eventfd that wakes the network thread. Decides only who hashes: on one core
+//! a thread would take turns with the network thread for nothing, and where pieces come one by one its two wake-ups cost as
+//! much as a quarter of the hashing.
 
 use super::Content;
 use crate::storage::Error;
+use boottorrent_swarm::Time;
 use boottorrent_swarm::metainfo::Piece;
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -12,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, available_parallelism};
+use std::time::Duration;
 
 /// A verdict. `torrent` is the caller's own number, handed back.
 pub(crate) struct Checked {
@@ -32,23 +35,31 @@ impl Job {
     }
 }
 
+/// A piece is hashed by the network thread if the one before came at least so many times earlier as its hash may take: a
+/// twentieth of that thread's time is no delay for anybody. At 100 Mbit/s this is so, at 1 Gbit/s it is not.
+const LEISURE: u64 = 20;
+/// Bytes a second that any processor hashes which has instructions for it.
+const HASH_RATE: u64 = 1_000_000_000;
+/// A longer piece would keep packets waiting.
+const AT_ONCE: u32 = 256 * 1024;
+
 /// Hashes pieces. What is queued is bounded by the core: a piece waits for its verdict before it is asked for again.
 pub(crate) struct Hasher {
     thread: Option<(Sender<Job>, JoinHandle<()>)>,
-    /// Verdicts of the thread, or of this thread where there is no other.
     verdicts: Receiver<Checked>,
-    own: Sender<Checked>,
     woken: Arc<EventFd>,
+    /// When the last piece came.
+    last: Time,
 }
 
 impl Hasher {
     pub(crate) fn new() -> io::Result<Hasher> {
         let woken = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        let (own, verdicts) = channel();
-        let mut hasher = Hasher { thread: None, verdicts, own, woken };
+        let (done, verdicts) = channel();
+        let mut hasher = Hasher { thread: None, verdicts, woken, last: Time(0) };
         if available_parallelism().is_ok_and(|n| n > NonZeroUsize::MIN) {
             let (jobs, queue) = channel::<Job>();
-            let (done, woken) = (hasher.own.clone(), Arc::clone(&hasher.woken));
+            let woken = Arc::clone(&hasher.woken);
             let work = move || {
                 for job in queue {
                     if done.send(job.run()).is_err() {
@@ -69,16 +80,22 @@ impl Hasher {
         self.woken.as_fd()
     }
 
-    pub(crate) fn check(&self, torrent: u32, content: &Arc<Content>, piece: Piece) {
+    /// The verdict, or none: it comes later, by [`Hasher::next`].
+    pub(crate) fn check(
+        &mut self,
+        torrent: u32,
+        content: &Arc<Content>,
+        piece: Piece,
+        now: Time,
+    ) -> Option<Checked> {
         let job = Job { torrent, content: Arc::clone(content), piece };
-        // A thread that is gone (it can only have panicked) hands the work to this one.
-        let rest = match &self.thread {
-            Some((jobs, _)) => jobs.send(job).err().map(|back| back.0),
-            None => Some(job),
-        };
-        if let Some(job) = rest {
-            let _ = self.own.send(job.run());
-            let _ = self.woken.write(1);
+        let pause = now.since(std::mem::replace(&mut self.last, now));
+        match &self.thread {
+            // A thread that is gone (it can only have panicked) hands the work back.
+            Some((jobs, _)) if !is_leisurely(content.geometry.piece_size(piece), pause) => {
+                jobs.send(job).err().map(|back| back.0.run())
+            }
+            _ => Some(job.run()),
         }
     }
 
@@ -99,5 +116,25 @@ impl Drop for Hasher {
             drop(jobs);
             let _ = thread.join();
         }
+    }
+}
+
+fn is_leisurely(bytes: u32, pause: Duration) -> bool {
+    let needed = Duration::from_micros(u64::from(bytes) * LEISURE * 1_000_000 / HASH_RATE);
+    bytes <= AT_ONCE && pause >= needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_link_has_a_thread_and_a_slow_one_needs_none() {
+        let between = |piece: u32, bits_s: u64| Duration::from_micros(u64::from(piece) * 8_000_000 / bits_s);
+        for piece in [16 << 10, 128 << 10, 256 << 10] {
+            assert!(is_leisurely(piece, between(piece, 100_000_000)), "{piece}");
+            assert!(!is_leisurely(piece, between(piece, 1_000_000_000)), "{piece}");
+        }
+        assert!(!is_leisurely(AT_ONCE + 1, Duration::MAX));
     }
 }

@@ -142,11 +142,15 @@ impl Swarm {
         Ok(())
     }
 
-    /// Says whether we are interested, where that has changed.
+    /// Says whether we are interested, where that has changed. In a ring that changes twice a piece, and nobody there
+    /// decides anything by it: two packets less, of some five.
     pub(super) fn woo(&mut self, conn: Conn) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        let wants = peer.useful > 0;
-        if wants != peer.wooed {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let (wants, ours) = (peer.useful > 0, peer.control.is_some() && !self.pieces.is_complete());
+        if wants == peer.wooed || !wants && ours && self.ring().is_some() {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
             peer.wooed = wants;
             let message = if wants { OwnedMessage::Interested } else { OwnedMessage::NotInterested };
             self.send(conn, message);

@@ -91,9 +91,13 @@ impl Swarm {
         refused.into_iter().for_each(|conn| self.tell(conn, Control::Ready));
     }
 
+    pub(super) fn ring(&self) -> Option<Ring> {
+        Ring::new(&self.peers, self.config.peer_id, self.crowd)
+    }
+
     /// It feeds us in the ring, be it in place of one that is far behind us.
     fn is_feeder(&self, conn: Conn) -> bool {
-        let Some(ring) = Ring::new(&self.peers, self.config.peer_id, self.crowd) else { return false };
+        let Some(ring) = self.ring() else { return false };
         let least = self.pieces.have().count().saturating_sub(RING_LAG);
         [0, least].into_iter().any(|least| ring.before(&self.peers, least) == Some(conn))
     }

@@ -4,7 +4,6 @@ use super::{Conn, Output, Swarm};
 use crate::limits::{HAVE_DELAY, QUEUE, RING_HAVE_DELAY, RING_LAG};
 use crate::metainfo::Piece;
 use crate::peers::Peer;
-use crate::ring::Ring;
 use crate::upload::{Sender, Turn};
 use crate::wire::{BlockClaim, Control, OwnedMessage, PIECE_HEADER};
 use alloc::vec::Vec;
@@ -72,7 +71,7 @@ impl Swarm {
 
     /// A piece is ours: everybody who lacks it hears of it, soon.
     pub(super) fn spread(&mut self, piece: Piece) {
-        let ring = Ring::new(&self.peers, self.config.peer_id, self.crowd);
+        let ring = self.ring();
         let next = ring.as_ref().and_then(|ring| ring.next(&self.peers));
         let pieces = self.config.geometry.pieces();
         for (conn, peer) in self.peers.iter_mut().filter(|(_, p)| p.peer_id.is_some()) {
@@ -81,24 +80,30 @@ impl Swarm {
             if lacks || peer.control.is_some() && !peer.is_complete() {
                 peer.haves.push(piece);
             }
-            if lacks {
-                // Who has just begun, or lacks a few only, takes them from anybody.
-                let needy = peer.have.count().min(pieces - peer.have.count()) <= RING_LAG;
-                let calm = ring.is_some() && peer.control.is_some() && next != Some(*conn) && !needy;
-                let until = self.now + if calm { RING_HAVE_DELAY } else { HAVE_DELAY };
-                let until = peer.haves_until.map_or(until, |t| t.min(until));
-                peer.haves_until = Some(until);
-                self.haves_at = Some(self.haves_at.map_or(until, |t| t.min(until)));
+            let ringed = ring.is_some() && peer.control.is_some() && !peer.is_complete();
+            // The last in a ring tell nobody anything new, but must not be taken for ones that have just begun.
+            if !lacks && !ringed {
+                continue;
             }
+            // Who has just begun, or lacks a few only, takes them from anybody.
+            let needy = peer.have.count().min(pieces - peer.have.count()) <= RING_LAG;
+            let calm = ringed && (!lacks || next != Some(*conn) && !needy);
+            let until = self.now + if calm { RING_HAVE_DELAY } else { HAVE_DELAY };
+            let until = peer.haves_until.map_or(until, |t| t.min(until));
+            peer.haves_until = Some(until);
+            self.haves_at = Some(self.haves_at.map_or(until, |t| t.min(until)));
         }
     }
 
     /// Sends what waits for this link, since something else goes there now.
     pub(super) fn flush_haves(&mut self, conn: Conn) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.haves_until = None;
+        let until = peer.haves_until.take();
         for piece in core::mem::take(&mut peer.haves) {
             self.send(conn, OwnedMessage::Have(piece.index()));
+        }
+        if until.is_some() && until == self.haves_at {
+            self.haves_at = self.peers.values().filter_map(|p| p.haves_until).min();
         }
     }
 
@@ -107,13 +112,17 @@ impl Swarm {
         let due = |p: &Peer| p.haves_until.is_some_and(|t| t <= self.now);
         let due: Vec<Conn> = self.peers.iter().filter(|(_, p)| due(p)).map(|(c, _)| *c).collect();
         due.into_iter().for_each(|conn| self.flush_haves(conn));
+        // The one that was due may have gone.
         self.haves_at = self.peers.values().filter_map(|p| p.haves_until).min();
     }
 
     /// We are complete: BEP 21 tells those whom suppressed HAVEs have left in doubt.
     pub(super) fn tell_complete(&mut self) {
         let all: Vec<Conn> = self.peers.keys().copied().collect();
-        all.into_iter().for_each(|conn| self.flush_haves(conn));
+        for conn in all {
+            self.flush_haves(conn);
+            self.woo(conn);
+        }
         let links: Vec<Conn> = self.peers.iter().filter(|(_, p)| p.extended).map(|(c, _)| *c).collect();
         for conn in links {
             let hello = self.extended_handshake();
