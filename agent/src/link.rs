@@ -40,6 +40,7 @@ pub(crate) enum Error {
     /// No card at all: its driver is missing, or so is the card.
     NoCard,
     NoCarrier(Vec<String>),
+    Gone(String),
     Up(String, io::Error),
 }
 
@@ -52,6 +53,7 @@ impl fmt::Display for Error {
             Self::NoCarrier(names) => {
                 write!(f, "no carrier on {}: is the cable plugged in?", names.join(", "))
             }
+            Self::Gone(name) => write!(f, "the network card {name} is gone"),
             Self::Up(name, error) => write!(f, "{name}: cannot bring it up: {error}"),
         }
     }

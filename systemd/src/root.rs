@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::image::hex;
 use crate::overlay;
 use crate::squashfs;
-use boottorrent_masterd::site::program::{MOUNTED, Root, RootKind, mounted_over};
+use boottorrent_masterd::site::program::{MOUNTED, Root, RootKind, hidden};
 use boottorrent_masterd::site::{Findings, Os, Place};
 use boottorrent_masterd::store::{self, Context, Store};
 use boottorrent_pxe::bundle;
@@ -175,8 +175,7 @@ fn examine(tree: &Tree, program: &Program) -> Result<Vec<Wrong>, Error> {
         wrong.push((what, "make it there, or name another".to_owned()));
     }
     let Some(path) = program.argv.first() else { return Ok(wrong) };
-    if let Some(mounted) = mounted_over(path) {
-        let what = format!("{path} is below {mounted}, which is the node's own and not the root's");
+    if let Some(what) = hidden(path) {
         wrong.push((what, "put the program elsewhere, as /bin/program".to_owned()));
         return Ok(wrong);
     }

@@ -137,7 +137,7 @@ impl Port {
         nft("add table bridge lab".into())?;
         nft(format!("add chain bridge lab {chain} {{ type filter hook forward priority 0; }}"))?;
         let loss = Loss { switch: self.switch.clone(), chain };
-        nft(format!("add rule bridge lab {} {direction} {} {rule} drop", loss.chain, self.tap))?;
+        nft(format!("add rule bridge lab {} {direction} {} {rule} counter drop", loss.chain, self.tap))?;
         Ok(loss)
     }
 }
@@ -146,6 +146,18 @@ impl Port {
 pub struct Loss {
     switch: String,
     chain: String,
+}
+
+impl Loss {
+    /// Frames lost so far.
+    ///
+    /// # Errors
+    /// `Command` when nft does not tell.
+    pub fn frames(&self) -> Result<u64, LabError> {
+        let chain = run_in(&self.switch, &["nft", &format!("list chain bridge lab {}", self.chain)])?;
+        let count = chain.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
+        Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
 }
 
 impl Drop for Loss {

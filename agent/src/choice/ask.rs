@@ -10,13 +10,11 @@ use std::time::Duration;
 
 use boottorrent_swarm::Mac;
 use boottorrent_swarm::next_boot::{self, NextBoot, VENDOR_CLASS};
-use smoltcp::wire::{DhcpPacket, EthernetAddress};
+use smoltcp::wire::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DhcpPacket, EthernetAddress};
 
 use crate::lease::Lease;
 use crate::{clock, sys};
 
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 /// A server that sleeps is started by the first question, within a second or two.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -61,11 +59,11 @@ impl std::error::Error for Error {}
 
 /// Returns once the server has said that it will.
 pub(super) fn for_local_disk(lease: &Lease, now: Duration) -> Result<(), Error> {
-    let socket = UdpSocket::bind((lease.address, CLIENT_PORT)).map_err(Error::Socket)?;
+    let socket = UdpSocket::bind((lease.address, DHCP_CLIENT_PORT)).map_err(Error::Socket)?;
     socket.set_nonblocking(true).map_err(Error::Socket)?;
     let (mac, xid) = (lease.card.mac, sys::random_seed() as u32);
     let question = question(mac, lease.address, xid);
-    let (server, deadline) = (SocketAddrV4::new(lease.server, SERVER_PORT), now + PATIENCE);
+    let (server, deadline) = (SocketAddrV4::new(lease.server, DHCP_SERVER_PORT), now + PATIENCE);
     let (mut again_at, mut heard) = (now, false);
     let mut reply = [0; MAX_REPLY];
     while clock::now() < deadline {

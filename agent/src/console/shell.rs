@@ -15,7 +15,7 @@ pub(crate) const BUSYBOX: &str = "/bin/busybox";
 /// if there is none, and hangs up when it has ended. `<console> end` ends one.
 pub(crate) const SOCKET: &str = "/run/boottorrent/shell";
 pub(crate) const END: &str = "end";
-/// The consoles that have one, a line each.
+/// The consoles that have one, a line each: its name and the shell's process.
 pub(crate) const FILE: &str = "shells";
 
 pub(crate) fn is_there() -> bool {
@@ -24,7 +24,8 @@ pub(crate) fn is_there() -> bool {
 
 /// The consoles that have one now.
 pub(crate) fn consoles() -> Vec<String> {
-    mounts::kept(FILE).unwrap_or_default().lines().map(str::to_owned).collect()
+    let kept = mounts::kept(FILE).unwrap_or_default();
+    kept.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// Gives the console to a shell until the shell ends.

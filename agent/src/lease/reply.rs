@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use boottorrent_swarm::next_boot::{self, NextBoot};
 use boottorrent_swarm::template;
-use smoltcp::wire::{DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Packet, UdpPacket};
+use smoltcp::wire::{DHCP_CLIENT_PORT, DhcpPacket, EthernetAddress, EthernetFrame, Ipv4Packet, UdpPacket};
 
 const SERVERS: u8 = 6;
 const HOST_NAME: u8 = 12;
@@ -20,7 +20,6 @@ const SERVER: u8 = 54;
 const MESSAGE: u8 = 56;
 const OFFER: &[u8] = &[2];
 const NAK: &[u8] = &[6];
-const CLIENT_PORT: u16 = 68;
 /// Characters of a server's own words that are shown: a sentence.
 const MAX_WORDS: usize = 100;
 
@@ -82,7 +81,7 @@ pub(super) fn dhcp_message(frame: &[u8], mac: EthernetAddress) -> Option<&[u8]> 
     let udp = UdpPacket::new_checked(ip.payload()).ok()?;
     let packet = DhcpPacket::new_checked(udp.payload()).ok()?;
     let ours = packet.client_hardware_address() == mac;
-    (udp.dst_port() == CLIENT_PORT && ours).then(|| udp.payload())
+    (udp.dst_port() == DHCP_CLIENT_PORT && ours).then(|| udp.payload())
 }
 
 /// What the network calls us, if it may stand in a command line: DHCP is anybody's.

@@ -79,11 +79,12 @@ struct Open {
 impl Shells {
     pub(super) fn new() -> Self {
         let _ = fs::remove_file(SOCKET); // of a process 1 that had to replace itself
-        mounts::forget(FILE);
         let listener = UnixListener::bind(SOCKET);
         let listener = listener.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        // Its children are ours.
+        let open = mounts::kept(FILE).unwrap_or_default().lines().filter_map(Open::parse).collect();
         // Without it workers are told so, each time that they ask; the second console asks nobody.
-        Self { listener: listener.ok(), open: Vec::new() }
+        Self { listener: listener.ok(), open }
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -112,7 +113,7 @@ impl Shells {
     pub(super) fn open(&mut self, console: &str, size: Option<(u16, u16)>) -> Result<(), Error> {
         let pid = start(console, size)?;
         self.open.push(Open { console: console.to_owned(), pid, waiting: Vec::new() });
-        self.keep_names();
+        self.keep();
         Ok(())
     }
 
@@ -139,13 +140,23 @@ impl Shells {
     pub(super) fn ended(&mut self, pid: Pid) -> Option<(String, Vec<UnixStream>)> {
         let at = self.open.iter().position(|shell| shell.pid == pid)?;
         let shell = self.open.swap_remove(at);
-        self.keep_names();
+        self.keep();
         Some((shell.console, shell.waiting))
     }
 
-    fn keep_names(&self) {
-        let names: String = self.open.iter().map(|shell| format!("{}\n", shell.console)).collect();
-        let _ = mounts::keep(FILE, &names); // without it a new worker draws over a shell
+    fn keep(&self) {
+        let lines: String =
+            self.open.iter().map(|shell| format!("{} {}\n", shell.console, shell.pid)).collect();
+        let _ = mounts::keep(FILE, &lines); // without it a new worker draws over a shell
+    }
+}
+
+impl Open {
+    /// A line of [`FILE`].
+    fn parse(line: &str) -> Option<Self> {
+        let (console, pid) = line.split_once(' ')?;
+        let pid = pid.parse().ok().filter(|pid| *pid > 1).map(Pid::from_raw)?;
+        Some(Self { console: console.to_owned(), pid, waiting: Vec::new() })
     }
 }
 
@@ -211,6 +222,16 @@ fn terminal(console: &str, size: Option<(u16, u16)>) -> io::Result<fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kept_shell_is_its_console_and_its_process() {
+        let kept = |line| Open::parse(line).map(|shell| (shell.console, shell.pid.as_raw()));
+        assert_eq!(kept("ttyS0 123"), Some(("ttyS0".into(), 123)));
+        // A signal to these would go to everybody, or to ourselves.
+        for line in ["ttyS0", "ttyS0 x", "ttyS0 -1", "ttyS0 0", "ttyS0 1", ""] {
+            assert_eq!(kept(line), None, "{line:?}");
+        }
+    }
 
     #[test]
     fn a_request_is_a_console_and_perhaps_its_size() {

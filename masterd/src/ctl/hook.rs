@@ -287,6 +287,14 @@ mod tests {
     const VALUES: Values<'_> = Values { mac: "52:54:00:00:00:01", name: "n01", address: None };
 
     #[test]
+    fn what_a_shell_has_us_ignore_is_read_from_the_status() {
+        let status =
+            "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert_eq!(ignored(status), 1 << (Signal::SIGHUP as i32 - 1) | 1 << (Signal::SIGPIPE as i32 - 1));
+        assert_eq!(ignored("Name:\tx\n"), 0);
+    }
+
+    #[test]
     fn words_are_filled_and_mistakes_told() {
         assert_eq!(fill("{name}-bmc", VALUES).unwrap(), "n01-bmc");
         assert_eq!(fill("{{{mac}}}", VALUES).unwrap(), "{52:54:00:00:00:01}");

@@ -90,8 +90,7 @@ pub(super) fn read_files(section: &Section<'_>, folder: &Path) -> Vec<Part> {
             tell(format!("{path:?} is no path inside the root"));
             continue;
         }
-        if let Some(mounted) = mounted_over(path) {
-            let what = format!("{path} is below {mounted}, which is the node's own and not the root's");
+        if let Some(what) = hidden(path) {
             section.findings().add(&target.place, what, "put the file elsewhere, as \"/os/disk.img\"");
             continue;
         }
@@ -101,11 +100,13 @@ pub(super) fn read_files(section: &Section<'_>, folder: &Path) -> Vec<Part> {
     parts
 }
 
-/// Which of the node's own folders a path is in.
-pub fn mounted_over(path: &str) -> Option<&'static str> {
-    let is_in =
-        |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    MOUNTED.into_iter().find(|folder| is_in(folder))
+/// Why what a root has under this path is seen by nobody, if so: it is in one of the node's own folders.
+pub fn hidden(path: &str) -> Option<String> {
+    let is_in = |folder: &&str| {
+        path.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mounted = MOUNTED.into_iter().find(is_in)?;
+    Some(format!("{path} is below {mounted}, which is the node's own and not the root's"))
 }
 
 /// A file cannot be in a file.

@@ -121,9 +121,9 @@ date -s 2044-05-06 > /dev/null
 while sleep 2; do n=$((n + 1)); echo "$say-TICK $n in $(date +%Y)"; done
 "#;
 
-/// As the option below has it; it is renewed after 6 s and rebound after 20.
-const LEASE: Duration = Duration::from_secs(60);
-const SHORT_LEASE: &str = "options = { 51 = \"hex:0000003c\", 58 = \"hex:00000006\", 59 = \"hex:00000014\" }";
+/// As the option below has it; it is renewed after 6 s and rebound after 12.
+const LEASE: Duration = Duration::from_secs(30);
+const SHORT_LEASE: &str = "options = { 51 = \"hex:0000001e\", 58 = \"hex:00000006\", 59 = \"hex:0000000c\" }";
 
 fn a_lease_changes_and_runs_out_and_the_clock_jumps(room: &Room, mut site: Site, node: &Node) {
     let (console, master) = (&node.console, &room.master);
@@ -146,6 +146,17 @@ fn a_lease_changes_and_runs_out_and_the_clock_jumps(room: &Room, mut site: Site,
         if renewals.len() > 2 { Ok(()) } else { Err(format!("{renewals:?}")) }
     })
     .unwrap();
+
+    // The server that gave it does not hear what is sent to it alone: whoever hears the broadcast may confirm it.
+    let deaf = node.ports[0].lose(true, "ip daddr 10.0.0.1 udp dport 67").unwrap();
+    let before = leased(room, node, "10.0.0.13").unwrap();
+    wait_for("the lease from whoever hears", SOON, || {
+        let lost = deaf.frames().map_err(|error| error.to_string())?;
+        let until = leased(room, node, "10.0.0.13")?;
+        if lost > 0 && until > before { Ok(()) } else { Err(format!("{lost} lost, {before} s, {until} s")) }
+    })
+    .unwrap();
+    drop(deaf);
 
     // Another address is reserved: the next renewal is refused.
     site.nodes = site.nodes.replace("10.0.0.13", "10.0.0.50");

@@ -179,11 +179,12 @@ pub(in crate::stages) fn catalog(boot: &mut Boot, deadline: Duration) -> Outcome
 }
 
 fn need_carrier(card: &Card) -> Result<(), Failure> {
-    match link::carrier(card) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(format!("no carrier on {}: is the cable plugged in?", card.name))),
-        None => Err(Failure::new(format!("the network card {} is gone", card.name))),
-    }
+    let error = match link::carrier(card) {
+        Some(true) => return Ok(()),
+        Some(false) => link::Error::NoCarrier(vec![card.name.clone()]),
+        None => link::Error::Gone(card.name.clone()),
+    };
+    Err(error.into())
 }
 
 /// Whether another card may lead to the master: none does where the firmware has found it by the one that we have.

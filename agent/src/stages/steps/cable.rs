@@ -37,12 +37,13 @@ impl Cable {
         match (self.live, link::carrier(&self.card)) {
             (_, None) => {
                 self.gone = true;
-                return Err(Failure::new(format!("the network card {name} is gone")));
+                return Err(link::Error::Gone(name.clone()).into());
             }
             (true, Some(false)) => {
                 self.live = false;
                 report.doubt();
-                report.note(stage, &format!("no carrier on {name}: is the cable plugged in? Waiting for it"));
+                let error = link::Error::NoCarrier(vec![name.clone()]);
+                report.note(stage, &format!("{error} Waiting for it"));
             }
             (false, Some(true)) => {
                 self.live = true;
