@@ -107,7 +107,9 @@ fn advice(what: &str, cause: &io::Error) -> &'static str {
     match (what, cause.raw_os_error()) {
         ("exec", Some(libc::ENOENT)) => ": the root lacks it, its loader or its interpreter",
         ("exec", Some(libc::EACCES)) => ": it is not executable",
-        ("exec", Some(libc::ENOEXEC)) => ": it is no program of this kind of processor",
+        ("exec", Some(libc::ENOEXEC)) => {
+            ": it is no program for this kind of processor, nor a script that begins with #!"
+        }
         ("exec", _) => "",
         ("tap", Some(libc::EOPNOTSUPP)) => ": the bootstrap image lacks the module macvtap",
         ("tap", _) => "",

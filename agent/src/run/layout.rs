@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub(super) const ROOT: &str = "/program/root";
 const LOWER: &str = "/program/image";
 /// What the program writes, and overlayfs's own folder beside it.
 const UPPER: &str = "/program/written";
+/// Bytes of a program by which it is known.
+const HEAD: usize = 20;
 /// Tries for a loop device: another process may take the one that was free.
 const LOOP_TRIES: usize = 8;
 
@@ -260,6 +262,30 @@ pub(super) fn find_workdir(path: &CStr) -> Result<(), Error> {
     found.map(drop).map_err(|errno| Error::Workdir { path: path.into_owned(), cause: errno.into() })
 }
 
+/// Told before the start as well: a C library hands what the kernel does not know to the root's shell, if there is one, and
+/// that says nothing of use.
+pub(super) fn check_program(path: &str) -> Result<(), Error> {
+    // What is not there or cannot be read, the start itself tells.
+    let Ok(found) = Inside::open(Path::new(ROOT))?.find(path, OFlag::empty()) else { return Ok(()) };
+    let mut head = [0; HEAD];
+    let read = File::open(Target(found).path()).and_then(|mut file| file.read(&mut head));
+    match read {
+        Ok(length) if !is_program(head.get(..length).unwrap_or_default()) => {
+            Err(Error::Start { path: path.to_owned(), cause: Errno::ENOEXEC.into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A script that names its interpreter, or an ELF file for this kind of processor (elf(5): `e_machine`).
+fn is_program(head: &[u8]) -> bool {
+    const EM_386: u16 = 3;
+    const EM_X86_64: u16 = 62;
+    let machine = head.get(18..20).and_then(|bytes| Some(u16::from_le_bytes(bytes.try_into().ok()?)));
+    let is_ours = machine.is_some_and(|machine| [EM_386, EM_X86_64].contains(&machine));
+    head.starts_with(b"#!") || head.starts_with(b"\x7fELF") && is_ours
+}
+
 fn place_error(path: &str, errno: Errno) -> Error {
     Error::Place { path: path.to_owned(), cause: errno.into() }
 }
@@ -268,6 +294,22 @@ fn place_error(path: &str, errno: Errno) -> Error {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_program_is_a_script_or_made_for_this_processor() {
+        let elf = |machine: u8| {
+            let mut head = [0; HEAD];
+            head[..4].copy_from_slice(b"\x7fELF");
+            head[18] = machine;
+            head
+        };
+        assert!(is_program(&elf(62)) && is_program(&elf(3)) && is_program(b"#!/bin/sh\n"));
+        for head in [&elf(183)[..], &elf(62)[..19], b"MZ", b"echo", b"#", b""] {
+            assert!(!is_program(head), "{head:?}");
+        }
+        let own = fs::read("/proc/self/exe").unwrap();
+        assert!(is_program(&own[..HEAD]));
+    }
 
     #[test]
     fn places_are_made_inside_the_root_whatever_its_links_say() {

@@ -187,6 +187,7 @@ impl Terminal {
 
     fn start(&self, start: &Start, group: &Group, tap: Option<&Tap>) -> Result<Pid, Error> {
         layout::find_workdir(&start.workdir)?;
+        layout::check_program(&start.path)?;
         let failed = |cause| Error::Start { path: start.path.clone(), cause };
         let end = || self.program.try_clone().map(Stdio::from).map_err(failed);
         let mut command = Command::new(&start.path);

@@ -10,11 +10,13 @@ use boottorrent_tests::site::{Os, Site};
 #[test]
 fn a_worker_killed_and_panicking_in_mid_download_finds_its_pieces_again() {
     let spec = NodeSpec::new(1).second_serial();
-    let site = Site::with(&[Os::small("small", "")])
-        .node(&spec, "os = \"small\"")
+    let site = Site::with(&[Os::small("small", ""), Os::small("usual", "")])
+        .node(&spec, "os = \"usual\"")
         .bootstrap_cmdline("bt.debug=ttyS1");
     let room = Room::serving(&site).unwrap();
     room.master.host.limit(40).unwrap();
+    // An order is given once: the worker that follows it must leave it to the next one.
+    room.master.run("boottorrentctl boot n01 --os small").unwrap();
     let node = room.node(&spec).unwrap();
     let rescue = node.second_serial().unwrap();
     for (command, word) in [
@@ -35,6 +37,8 @@ fn a_worker_killed_and_panicking_in_mid_download_finds_its_pieces_again() {
         println!("{}", told.line);
     }
     DEAD_WORKER.at_both_ends(&node, &room.master, 0);
+    let up = node.console.expect_line("BT-OS-UP", BOOT).unwrap();
+    assert!(up.line.contains("bt-os=small"), "{}", up.line);
     node.console.expect_line("BT-OS-SUMS ok", BOOT).unwrap();
     // Verified pieces were not fetched again: what was in flight at two deaths is all that may be lost.
     let total = room.sent_by_seed();

@@ -1,6 +1,7 @@
 //! Answers to peers: blocks, rejects and HAVEs. Decides that every request gets exactly one answer (BEP 6).
 
 use super::{Conn, Output, Swarm};
+use crate::Time;
 use crate::limits::{HAVE_DELAY, QUEUE, RING_HAVE_DELAY, RING_LAG};
 use crate::metainfo::Piece;
 use crate::peers::Peer;
@@ -97,22 +98,29 @@ impl Swarm {
 
     /// Sends what waits for this link, since something else goes there now.
     pub(super) fn flush_haves(&mut self, conn: Conn) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let until = self.send_haves(conn);
+        if until.is_some() && until == self.haves_at {
+            self.haves_at = self.peers.values().filter_map(|p| p.haves_until).min();
+        }
+    }
+
+    /// Until when they might have waited.
+    fn send_haves(&mut self, conn: Conn) -> Option<Time> {
+        let peer = self.peers.get_mut(&conn)?;
         let until = peer.haves_until.take();
         for piece in core::mem::take(&mut peer.haves) {
             self.send(conn, OwnedMessage::Have(piece.index()));
         }
-        if until.is_some() && until == self.haves_at {
-            self.haves_at = self.peers.values().filter_map(|p| p.haves_until).min();
-        }
+        until
     }
 
     /// Sends those that have waited long enough.
     pub(super) fn flush_due_haves(&mut self) {
         let due = |p: &Peer| p.haves_until.is_some_and(|t| t <= self.now);
         let due: Vec<Conn> = self.peers.iter().filter(|(_, p)| due(p)).map(|(c, _)| *c).collect();
-        due.into_iter().for_each(|conn| self.flush_haves(conn));
-        // The one that was due may have gone.
+        for conn in due {
+            self.send_haves(conn);
+        }
         self.haves_at = self.peers.values().filter_map(|p| p.haves_until).min();
     }
 
