@@ -122,8 +122,8 @@ while sleep 2; do n=$((n + 1)); echo "$say-TICK $n in $(date +%Y)"; done
 "#;
 
 /// As the option below has it; it is renewed after 6 s and rebound after 12.
-const LEASE: Duration = Duration::from_secs(30);
-const SHORT_LEASE: &str = "options = { 51 = \"hex:0000001e\", 58 = \"hex:00000006\", 59 = \"hex:0000000c\" }";
+const LEASE: Duration = Duration::from_secs(60);
+const SHORT_LEASE: &str = "options = { 51 = \"hex:0000003c\", 58 = \"hex:00000006\", 59 = \"hex:0000000c\" }";
 
 fn a_lease_changes_and_runs_out_and_the_clock_jumps(room: &Room, mut site: Site, node: &Node) {
     let (console, master) = (&node.console, &room.master);
