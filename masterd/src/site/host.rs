@@ -164,9 +164,17 @@ fn holder(port: Port) -> Option<Holder> {
     let mut pids: Vec<u32> = processes.filter_map(|p| p.file_name().to_str()?.parse().ok()).collect();
     // A service's own process before process 1, which keeps the listening socket of every unit.
     pids.sort_unstable_by_key(|p| std::cmp::Reverse(*p));
-    let pid = pids.into_iter().find(|pid| holds(*pid, &wanted))?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Some(Holder { pid, name: name.trim().to_owned() })
+    let holders = pids.into_iter().filter(|pid| holds(*pid, &wanted)).map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Holder { pid, name: name.trim().to_owned() }
+    });
+    named(holders)
+}
+
+/// In parentheses is the name of a child of systemd that has not become its program yet: until then it has all that process
+/// 1 has.
+fn named(mut holders: impl Iterator<Item = Holder>) -> Option<Holder> {
+    holders.find(|holder| !holder.name.starts_with('('))
 }
 
 fn holds(pid: u32, socket: &str) -> bool {
@@ -194,6 +202,15 @@ fn socket_inode(table: &str, port: Port) -> Option<u64> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, UdpSocket};
+
+    #[test]
+    fn a_child_of_systemd_that_is_on_its_way_names_nobody() {
+        let holder = |(pid, name): (u32, &str)| Holder { pid, name: name.to_owned() };
+        let of = |all: &[(u32, &str)]| named(all.iter().copied().map(holder)).map(|holder| holder.pid);
+        assert_eq!(of(&[(107, "(rent-log)"), (1, "systemd")]), Some(1));
+        assert_eq!(of(&[(107, "rsyslogd"), (1, "systemd")]), Some(107));
+        assert_eq!(of(&[(107, "(rent-log)")]), None);
+    }
 
     #[test]
     fn a_port_in_use_is_seen_with_its_holder() {
