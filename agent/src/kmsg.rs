@@ -52,9 +52,8 @@ pub(crate) fn unbound() {
 pub(crate) struct Record {
     /// Of the kernel's eight, 0 the most urgent.
     pub(crate) level: u16,
-    pub(crate) is_ours: bool,
-    /// Nobody but the kernel can write such a one: what comes from a program has another facility (syslog(2)).
-    pub(crate) is_kernels: bool,
+    /// RFC 5424's: who speaks.
+    pub(crate) facility: u16,
     pub(crate) at: Duration,
     pub(crate) text: String,
 }
@@ -103,11 +102,19 @@ impl Record {
         let at_us = fields.nth(1)?.parse().ok()?;
         Some(Self {
             level: priority & 7,
-            is_ours: priority >> 3 == FACILITY,
-            is_kernels: priority >> 3 == KERNEL,
+            facility: priority >> 3,
             at: Duration::from_micros(at_us),
             text: unescaped(text.lines().next()?),
         })
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.facility == FACILITY
+    }
+
+    /// Nobody else can write such a one: what comes from a program has another facility (syslog(2)).
+    pub(crate) fn is_kernels(&self) -> bool {
+        self.facility == KERNEL
     }
 }
 
@@ -141,15 +148,14 @@ mod tests {
             Record::parse("4,339,5140900,-;r8169 0000:02:00.0: link down\n SUBSYSTEM=pci\n").unwrap();
         let expected = Record {
             level: 4,
-            is_ours: false,
-            is_kernels: true,
+            facility: KERNEL,
             at: Duration::from_micros(5_140_900),
             text: "r8169 0000:02:00.0: link down".into(),
         };
         assert_eq!(kernel, expected);
         let ours =
             Record::parse("31,340,5140999,-;[    5.140] link: Gr\\xc3\\xb6\\xc3\\x9fe \\x5cn\n").unwrap();
-        assert!(ours.is_ours && !ours.is_kernels && ours.level == 7, "{ours:?}");
+        assert!(ours.is_ours() && !ours.is_kernels() && ours.level == 7, "{ours:?}");
         assert_eq!(ours.text, "[    5.140] link: Größe \\n");
         for record in ["", "no header", "x,1,2,-;text", "6,1", "6,1,2,-;"] {
             assert_eq!(Record::parse(record), None, "{record:?}");

@@ -164,6 +164,7 @@ impl Supervisor {
             ("kill-worker", Some(pid)) => told(kill(pid, Signal::SIGKILL), "killed"),
             ("panic-worker", Some(pid)) => told(kill(pid, Signal::SIGUSR1), "told to panic"),
             ("kill-worker" | "panic-worker", None) => "there is no worker now".into(),
+            ("panic-init", _) => panic!("the rescue console asked for it"),
             ("reboot", _) => return self.off(Off::Reboot, "the rescue console"),
             ("poweroff", _) => return self.off(Off::Power, "the rescue console"),
             ("log", _) => rescue::kernel_log(),

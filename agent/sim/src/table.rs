@@ -53,7 +53,7 @@ fn row(name: &str, plan: &Plan) -> String {
         duplicates * 100.0
     );
     if let Some(real) = measured(plan) {
-        line += &format!(" {real:>7.2} {:>+5.0} %", (seconds / real - 1.0) * 100.0);
+        line += &format!(" {real:>7.2} {:>+5.1} %", (seconds / real - 1.0) * 100.0);
     }
     line
 }

@@ -49,7 +49,9 @@ impl Logbook {
     /// None: this machine has no such terminal.
     pub(crate) fn open(cmdline: &Cmdline) -> Option<Self> {
         let name = log_name(cmdline);
-        let terminal = Terminal::open(&name, true, false).ok()?;
+        let given_up = shell::consoles().contains(&name); // one that was opened before process 1 replaced itself
+        let opened = if given_up { Terminal::attach } else { Terminal::open };
+        let terminal = opened(&name, true, false).ok()?;
         let book = Book { has_shell: shell::is_there(), everything: cmdline.debug, ..Book::default() };
         Some(Self {
             name,
@@ -58,7 +60,7 @@ impl Logbook {
             typed: Typed::default(),
             log: Reader::open().ok(),
             book,
-            given_up: false,
+            given_up,
             changed: true,
             next_frame: Duration::ZERO,
         })
@@ -141,12 +143,13 @@ struct Book {
 impl Book {
     /// Whether it is a line of this book.
     fn take(&mut self, record: &Record) -> bool {
-        let line = match record {
-            Record { is_ours: true, text, .. } => text.clone(),
-            Record { level, at, text, .. } if self.everything || *level <= WARNING => {
-                format!("[{:>9.3}] kernel: {text}", at.as_secs_f64())
-            }
-            _ => return false,
+        let Record { level, at, text, .. } = record;
+        let line = if record.is_ours() {
+            text.clone()
+        } else if self.everything || *level <= WARNING {
+            format!("[{:>9.3}] kernel: {text}", at.as_secs_f64())
+        } else {
+            return false;
         };
         if self.lines.len() == MAX_LINES {
             self.lines.pop_front();
@@ -228,13 +231,15 @@ fn rows_of(line: &str, columns: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn record(level: u16, is_ours: bool, text: &str) -> Record {
-        Record { level, is_ours, is_kernels: !is_ours, at: Duration::from_millis(1500), text: text.into() }
+    const OURS: u16 = 31;
+
+    fn record(priority: u16, text: &str) -> Record {
+        Record::parse(&format!("{priority},1,1500000,-;{text}")).unwrap()
     }
 
     fn book(lines: usize) -> Book {
         let mut book = Book { has_shell: true, ..Book::default() };
-        (0..lines).for_each(|n| assert!(book.take(&record(7, true, &format!("line {n}")))));
+        (0..lines).for_each(|n| assert!(book.take(&record(OURS, &format!("line {n}")))));
         book
     }
 
@@ -251,7 +256,7 @@ mod tests {
         assert_eq!((lines[0], lines[6]), ("line 13", "line 19"), "{page}");
         assert!(lines[7].contains("Enter: a shell") && lines[7].contains("p: power off"), "{page}");
         let mut book = book(20);
-        book.take(&record(7, true, &format!("é\u{1b}[2J{}", "x".repeat(100))));
+        book.take(&record(OURS, &format!("é\u{1b}[2J{}", "x".repeat(100))));
         assert!(shown(&mut book).contains("line 19\né?[2Jxxx"), "{}", shown(&mut book));
         assert_eq!(shown(&mut Book::default()).trim(), Book::default().help().trim(), "no shell, no lines");
     }
@@ -261,7 +266,7 @@ mod tests {
         let mut book = book(20);
         assert_eq!(book.press(Key::PageUp), None);
         assert!(shown(&mut book).contains("line 9\n") && !shown(&mut book).contains("line 10"));
-        book.take(&record(7, true, "another"));
+        book.take(&record(OURS, "another"));
         assert!(shown(&mut book).contains("line 9\n") && !shown(&mut book).contains("line 10"));
         book.press(Key::Home);
         assert!(shown(&mut book).starts_with("line 0\n"));
@@ -270,26 +275,26 @@ mod tests {
             shown(&mut book).starts_with("line 1\n"),
             "the top is the top however often it was asked for"
         );
-        book.take(&record(7, true, &"a long line ".repeat(20)));
+        book.take(&record(OURS, &"a long line ".repeat(20)));
         book.press(Key::Home);
         assert!(shown(&mut book).starts_with("line 0\n"), "however many rows a line takes");
-        book.take(&record(7, true, &"a long line ".repeat(20)));
+        book.take(&record(OURS, &"a long line ".repeat(20)));
         assert!(shown(&mut book).starts_with("line 0\n"));
-        book.take(&record(7, true, "another"));
+        book.take(&record(OURS, "another"));
         book.press(Key::End);
         assert!(shown(&mut book).contains("another\n"));
-        (0..3000).for_each(|n| assert!(book.take(&record(7, true, &format!("more {n}")))));
+        (0..3000).for_each(|n| assert!(book.take(&record(OURS, &format!("more {n}")))));
         assert_eq!(book.lines.len(), MAX_LINES);
     }
 
     #[test]
     fn the_kernels_chatter_is_for_those_who_asked() {
         let mut book = book(0);
-        assert!(!book.take(&record(6, false, "usb 1-1: new device")));
-        assert!(book.take(&record(4, false, "r8169: no firmware")));
+        assert!(!book.take(&record(6, "usb 1-1: new device")));
+        assert!(book.take(&record(4, "r8169: no firmware")));
         assert!(shown(&mut book).contains("[    1.500] kernel: r8169: no firmware"));
         book.everything = true;
-        assert!(book.take(&record(6, false, "usb 1-1: new device")));
+        assert!(book.take(&record(6, "usb 1-1: new device")));
     }
 
     #[test]

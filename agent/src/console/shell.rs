@@ -5,9 +5,10 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::mounts;
 use crate::report::Report;
+use crate::{clock, mounts};
 
 /// Where a bootstrap image has it, if it has it.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
@@ -17,6 +18,9 @@ pub(crate) const SOCKET: &str = "/run/boottorrent/shell";
 pub(crate) const END: &str = "end";
 /// The consoles that have one, a line each: its name and the shell's process.
 pub(crate) const FILE: &str = "shells";
+
+/// How soon an end is seen that nobody tells.
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(crate) fn is_there() -> bool {
     Path::new(BUSYBOX).is_file()
@@ -78,7 +82,13 @@ fn run(console: &str, size: Option<(u16, u16)>) -> Option<String> {
         Ok(answer)
     };
     match asked() {
-        Ok(answer) if answer.is_empty() => None,
+        Ok(answer) if answer.is_empty() => {
+            // Process 1 hangs up as well when it replaces itself: then the shell is still there.
+            while consoles().iter().any(|open| open == console) {
+                clock::pause(LOOK);
+            }
+            None
+        }
         Ok(answer) => Some(answer),
         Err(error) => Some(format!("process 1 does not answer: {error}")),
     }

@@ -41,7 +41,7 @@ fn sentence(record: &Record) -> Option<String> {
     const WORDS: [(&str, &str); 2] =
         [(": Direct firmware load for ", " failed with error"), (": firmware: failed to load ", " (")];
     // Anybody on the node can write records, and a program's words are among ours.
-    let message = Some(&record.text).filter(|_| record.is_kernels)?;
+    let message = Some(&record.text).filter(|_| record.is_kernels())?;
     let (device, file) = WORDS.iter().find_map(|(before, behind)| {
         let (device, rest) = message.split_once(before)?;
         Some((device, rest.split_once(behind)?.0))

@@ -3,22 +3,21 @@
 //! Decides nothing by itself; the supervisor carries commands out. Never opens without that word: who has the line has
 //! the machine.
 
-use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use nix::sys::termios::{self, ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg};
 
+use crate::console::device;
+use crate::kmsg;
 use crate::report::Report;
+use crate::screen::harmless;
 
-pub(super) const HELP: &str = "commands: kill-worker, panic-worker, log, reboot, poweroff";
+pub(super) const HELP: &str = "commands: kill-worker, panic-worker, panic-init, log, reboot, poweroff";
 /// Bytes of a command line; what is longer is no command.
 const MAX_LINE: usize = 64;
 /// Lines of the kernel's log that are shown: two screens.
 const LOG_LINES: usize = 50;
-/// Bytes of one record of /dev/kmsg; the kernel's own limit is 8 KiB with all its fields.
-const MAX_KMSG: usize = 8192;
 
 pub(super) struct RescueConsole {
     terminal: std::fs::File,
@@ -29,28 +28,25 @@ pub(super) struct RescueConsole {
 impl RescueConsole {
     /// Opens the terminal `name`; a failure is said and is no reason to stop.
     pub(super) fn open(name: &str, report: &Report) -> Option<Self> {
-        let flags = (nix::fcntl::OFlag::O_NOCTTY | nix::fcntl::OFlag::O_NONBLOCK).bits();
-        let path = format!("/dev/{name}");
-        let opened =
-            OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path).and_then(|terminal| {
-                let mut settings = termios::tcgetattr(&terminal)?;
-                settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO;
-                settings.local_flags &= !LocalFlags::ISIG;
-                settings.input_flags |= InputFlags::ICRNL;
-                settings.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
-                settings.control_flags |= ControlFlags::CLOCAL | ControlFlags::CREAD;
-                termios::tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
-                Ok(terminal)
-            });
+        let opened = device(name).and_then(|terminal| {
+            let mut settings = termios::tcgetattr(&terminal)?;
+            settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO;
+            settings.local_flags &= !LocalFlags::ISIG;
+            settings.input_flags |= InputFlags::ICRNL;
+            settings.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
+            settings.control_flags |= ControlFlags::CLOCAL | ControlFlags::CREAD;
+            termios::tcsetattr(&terminal, SetArg::TCSANOW, &settings)?;
+            Ok(terminal)
+        });
         match opened {
             Ok(terminal) => {
                 let mut console = Self { terminal, line: Vec::new(), closed: false };
                 console.answer(HELP);
-                report.note("rescue", &format!("the rescue console listens on {path}"));
+                report.note("rescue", &format!("the rescue console listens on /dev/{name}"));
                 Some(console)
             }
             Err(error) => {
-                report.note("rescue", &format!("bt.debug={name}: cannot open {path}: {error}"));
+                report.note("rescue", &format!("bt.debug={name}: cannot open /dev/{name}: {error}"));
                 None
             }
         }
@@ -95,25 +91,8 @@ impl RescueConsole {
 
 /// The last lines of the kernel's log.
 pub(super) fn kernel_log() -> String {
-    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-    let mut lines = Vec::new();
-    let Ok(mut kmsg) = OpenOptions::new().read(true).custom_flags(flags).open("/dev/kmsg") else {
-        return "/dev/kmsg cannot be read".into();
-    };
-    let mut record = vec![0; MAX_KMSG];
-    loop {
-        match kmsg.read(&mut record) {
-            Ok(0) => break,
-            Ok(length) => {
-                let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default()).into_owned();
-                let message =
-                    text.split_once(';').map_or("", |(_, rest)| rest).lines().next().unwrap_or_default();
-                lines.push(message.to_owned());
-            }
-            // EPIPE: the record was overwritten while we read; the next read goes on behind it.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(_) => break,
-        }
-    }
+    let Ok(mut log) = kmsg::Reader::open() else { return "/dev/kmsg cannot be read".into() };
+    let mut lines: Vec<String> =
+        std::iter::from_fn(|| log.next()).map(|record| harmless(&record.text).into_owned()).collect();
     lines.split_off(lines.len().saturating_sub(LOG_LINES)).join("\n")
 }

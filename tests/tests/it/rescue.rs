@@ -226,6 +226,29 @@ fn without_a_worker_the_keys_are_process_ones() {
     assert!(waited < Duration::from_secs(10), "it would have been 16 s, and was {waited:?}");
     commands.send("kill-worker\r");
     start = console.expect_from(again.end, &["Enter: start it now"], SOON).unwrap().end;
+    // Process 1 replaces itself, first without a worker, then beside one: nobody draws over the shell.
+    console.send("s");
+    start = console.expect_from(start, &[GREETING], SOON).unwrap().end;
+    room.master.host.limit(4).unwrap();
+    for _ in 0..2 {
+        let (panicked, before) = (console.end(), room.sent_by_seed());
+        commands.send("panic-init\r");
+        console.expect_from(panicked, &["starts afresh"], SOON).unwrap(); // the kernel's word
+        wait_for("the download beside the new process 1", BOOT, || {
+            let sent = room.sent_by_seed();
+            if sent > before + 500_000 { Ok(()) } else { Err(format!("{sent} bytes sent")) }
+        })
+        .unwrap();
+        ask(console, "echo BT-$((6*6))", "BT-36");
+    }
+    let text = console.text();
+    let (_, shell) = text.rsplit_once(GREETING).unwrap();
+    assert!(!shell.contains("download: "), "{shell}");
+    interrupt(console);
+    console.send("exit\r");
+    start = console.expect_from(start, &["process 1 is up"], SOON).unwrap().end; // what it kept to itself meanwhile
+    commands.send("kill-worker\r");
+    start = console.expect_from(start, &["Enter: start it now"], SOON).unwrap().end;
     console.send("p");
     console.expect_from(start, &["powering off: asked for at the console"], SOON).unwrap();
     node.expect_off(SOON).unwrap();

@@ -117,7 +117,7 @@ fn a_program_that_ends_at_once_again_and_again_waits_longer_each_time() {
 }
 
 /// A script that starts something that cannot be started, and the words of whoever finds that out.
-fn faulty() -> [(Os, &'static [&'static str]); 3] {
+fn faulty() -> [(Os, &'static [&'static str]); 4] {
     let placed = |os: Os, more: &str| Os {
         toml: os.toml.replace("payload.bin\" }", &format!("payload.bin\", {more} }}")),
         ..os
@@ -127,7 +127,10 @@ fn faulty() -> [(Os, &'static [&'static str]); 3] {
         Os::program("lacking", "exec /os/ld.so /os/id\n", ""),
         "\"/lib64/ld-linux-x86-64.so.2\" = \"/os/ld.so\", \"/usr/bin/id\" = \"/os/id\"",
     );
+    let mut data = Os::program("data", "", "");
+    data.toml = data.toml.replace("\"/bin/sh\", \"-c\"", "\"/os/payload.bin\"");
     [
+        (data, &["cannot start /os/payload.bin", "it is no program for this kind of processor"]),
         (
             Os::program("closed", "echo x > /etc/closed; exec /etc/closed\n", ""),
             &["status 126 (what it was to start cannot be executed)", "/etc/closed: Permission denied"],

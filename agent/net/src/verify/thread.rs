@@ -1,6 +1,6 @@
 //! The hash thread: pieces in, verdicts out, an eventfd that wakes the network thread. Decides only who hashes: on one core
-//! a thread would take turns with the network thread for nothing, and where pieces come one by one its two wake-ups cost as
-//! much as a quarter of the hashing.
+//! a thread would take turns with the network thread for nothing, and where pieces come one by one each would cost two
+//! wake-ups.
 
 use super::Content;
 use crate::storage::Error;
