@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use boottorrent_net::driver::{self, Driver, Event, Options, Torrent, TorrentId, listen};
 use boottorrent_net::verify::Content;
-use boottorrent_swarm::bitfield::Bitfield;
-use boottorrent_swarm::swarm::{Have, Progress};
+use boottorrent_swarm::swarm::Progress;
 use boottorrent_swarm::{InfoHash, Mac, PeerId};
 
 pub(crate) use progress::{Meter, line};
@@ -121,19 +120,20 @@ pub(crate) struct Download {
 impl Download {
     /// Starts with the pieces that `good` names.
     pub(crate) fn start(order: &Order, content: Arc<Content>, good: &[bool]) -> Result<Self, Error> {
-        // A port in use is no reason to stop: we dial others, and they answer on our links.
-        let listener = listen(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEER_PORT)).ok();
+        // The customary port is in use: any other does, since the tracker tells it. Without one it would tell us of nobody.
+        let on = |port| listen(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+        let listener = on(PEER_PORT).or_else(|_| on(0)).ok();
         let at = order.whereabouts.now().ok_or(Error::Nowhere)?;
-        let own = listener.is_some().then_some(SocketAddrV4::new(at.address, PEER_PORT));
         let mut driver = Driver::new(Options {
             listeners: listener.into_iter().collect(),
             peer_id: PeerId::for_node(order.mac),
             source: Ipv4Addr::UNSPECIFIED,
             max_links: MAX_LINKS,
         })?;
+        let own = driver.listen_port().map(|port| SocketAddrV4::new(at.address, port));
         let torrent = driver.add(Torrent {
             info_hash: order.info_hash,
-            have: have(&content, good),
+            have: content.have(good),
             content,
             masters: vec![SocketAddrV4::new(order.master, order.seed_port)],
             peers: order.nodes.clone(),
@@ -306,25 +306,11 @@ fn bits(bytes: &[u8], pieces: usize) -> Vec<bool> {
 fn sentence(event: Event) -> Option<String> {
     match event {
         Event::FalsePiece(_, piece) => Some(format!(
-            "refused: piece {piece} is not the one that the site signed; its sender is dropped and not asked again"
+            "refused: piece {piece} is not the one that the site signed; its sender is dropped, and not asked again while others have it"
         )),
         Event::Withdrawn(_, error) => Some(error.to_string()),
         Event::Warning(kind, detail) => Some(format!("{kind}: {detail}")),
         Event::Complete(_) | Event::Retired(_) => None,
-    }
-}
-
-fn have(content: &Content, good: &[bool]) -> Have {
-    let mut have = Bitfield::none(&content.geometry);
-    for piece in content.geometry.all() {
-        if good.get(piece.index() as usize) == Some(&true) {
-            have.set(piece);
-        }
-    }
-    match have.count() {
-        0 => Have::None,
-        _ if have.is_all() => Have::All,
-        _ => Have::Some(have),
     }
 }
 

@@ -12,7 +12,6 @@ use after::After;
 use boottorrent_net::driver::{self, Driver, Event, MAX_LINKS, Torrent, TorrentId};
 use boottorrent_net::storage::{Download, Layout};
 use boottorrent_net::verify::{Content, Verifier};
-use boottorrent_swarm::bitfield::Bitfield;
 use boottorrent_swarm::metainfo::Metainfo;
 use boottorrent_swarm::swarm::Have;
 use nix::sys::signal::{SigSet, Signal};
@@ -134,12 +133,9 @@ fn prepare(
     }
     let good = content.check_all(&mut |done| screen.checking(done, geometry.pieces(), clock::now()));
     let good = good.map_err(|e| e.to_string())?;
-    let (mut have, mut bytes) = (Bitfield::none(&geometry), 0);
-    for piece in geometry.all().filter(|p| good.get(p.index() as usize) == Some(&true)) {
-        have.set(piece);
-        bytes += u64::from(geometry.piece_size(piece));
-    }
-    let have = if have.is_all() { Have::All } else { Have::Some(have) };
+    let pieces = geometry.all().filter(|p| good.get(p.index() as usize) == Some(&true));
+    let bytes = pieces.map(|piece| u64::from(geometry.piece_size(piece))).sum();
+    let have = content.have(&good);
     Ok((content, have, bytes))
 }
 

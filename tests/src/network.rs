@@ -88,6 +88,21 @@ impl Network {
         self.switch_ip(&["link", "set", name, "up"])
     }
 
+    /// Another wire behind a link of so many Mbit/s to the first, as a rack's switch has it.
+    ///
+    /// # Errors
+    /// `Command` when bridge or link can't be made.
+    pub fn uplink(&self, wire: &str, mbit: u32) -> Result<Uplink, LabError> {
+        self.another_wire(wire)?;
+        let [here, there] = [format!("u{}", self.port()), format!("u{}", self.port())];
+        self.switch_ip(&["link", "add", &here, "type", "veth", "peer", "name", &there])?;
+        self.switch_ip(&["link", "set", &here, "master", "br0", "up"])?;
+        self.switch_ip(&["link", "set", &there, "master", wire, "up"])?;
+        shape(self.switch(), &here, mbit)?;
+        shape(self.switch(), &there, mbit)?;
+        Ok(Uplink { wire: wire.into(), switch: self.switch.clone(), port: there })
+    }
+
     /// Moves a host to another wire.
     ///
     /// # Errors
@@ -105,6 +120,30 @@ impl Network {
         self.switch_ip(&["tuntap", "add", &tap, "mode", "tap"])?;
         self.switch_ip(&["link", "set", &tap, "master", wire, "up"])?;
         Ok(Port { switch: self.switch.clone(), tap })
+    }
+}
+
+/// A rack's way out.
+pub struct Uplink {
+    pub wire: String,
+    switch: String,
+    /// On the rack's side.
+    port: String,
+}
+
+impl Uplink {
+    /// What has come in through it and gone out, frames and all, in images of so many bytes.
+    ///
+    /// # Errors
+    /// `Command` when the kernel does not tell.
+    #[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
+    pub fn copies(&self, image: u64) -> Result<(f64, f64), LabError> {
+        let count = |direction: &str| {
+            let file = format!("/sys/class/net/{}/statistics/{direction}_bytes", self.port);
+            let bytes = run_in(&self.switch, &["cat", &file])?;
+            Ok(bytes.trim().parse().unwrap_or(0_u64) as f64 / image as f64)
+        };
+        Ok((count("rx")?, count("tx")?))
     }
 }
 

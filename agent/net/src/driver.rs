@@ -310,7 +310,8 @@ impl Driver {
                 TRACKER => self.tracker_answers(now),
                 HASHER => self.verdicts(now),
                 LOCAL => self.local_announces(now),
-                _ => self.link_ready(number, event.events(), now),
+                LINK => self.link_ready(number, event.events(), now),
+                _ => {}
             }
         }
         self.timers(now);

@@ -208,6 +208,15 @@ impl Outbound {
         u32::try_from(self.queued).unwrap_or(u32::MAX)
     }
 
+    /// Bytes of messages before the next block.
+    pub(crate) fn ahead(&self) -> u64 {
+        let messages = self.queue.iter().map_while(|segment| match segment {
+            Segment::Bytes(bytes) => Some(bytes.len()),
+            Segment::Block { .. } => None,
+        });
+        messages.sum::<usize>().saturating_sub(self.sent) as u64
+    }
+
     /// What is to be sent next, in order, in `most` parts or one more, and of `most_bytes` at most.
     pub(crate) fn parts(&self, most: usize, most_bytes: u64) -> Vec<Part<'_>> {
         let mut parts = Vec::with_capacity(most + 1);
@@ -295,14 +304,15 @@ mod tests {
             out.push_block(Block { piece, offset, length: 16384 }, &content);
         }
         out.push(|b| b.extend(b"cd"));
-        assert_eq!(order(&out), "abcd[16384][16384]");
+        assert_eq!((order(&out).as_str(), out.ahead()), ("abcd[16384][16384]", 4));
         out.advance(1);
         out.push(|b| b.push(b'e'));
-        assert_eq!(order(&out), "bcde[16384][16384]");
+        assert_eq!((order(&out).as_str(), out.ahead()), ("bcde[16384][16384]", 4));
         out.advance(4 + PIECE_HEADER + 384);
         out.push(|b| b.push(b'f'));
         out.push(|b| b.push(b'g'));
         assert_eq!((order(&out), out.queued()), ("16000]fg[16384]".into(), 16000 + 2 + 16397));
+        assert_eq!(out.ahead(), 0, "a block has begun");
         out.advance(16000 + 2 + 16397);
         assert_eq!((order(&out), out.queued()), (String::new(), 0));
     }

@@ -6,7 +6,9 @@ mod thread;
 pub(crate) use thread::{Checked, Hasher};
 
 use crate::storage::{Error, Store};
+use boottorrent_swarm::bitfield::Bitfield;
 use boottorrent_swarm::metainfo::{Geometry, Piece};
+use boottorrent_swarm::swarm::Have;
 use sha1::Digest as _;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -76,6 +78,20 @@ impl Content {
                 self.store.digest(at, length, &mut |bytes| hash.update(bytes))?;
                 Ok(list.get(index).is_some_and(|want| hash.finalize()[..] == want[..]))
             }
+        }
+    }
+
+    /// The pieces that [`Content::check_all`] has found good, for the core.
+    #[must_use]
+    pub fn have(&self, good: &[bool]) -> Have {
+        let mut have = Bitfield::none(&self.geometry);
+        for piece in self.geometry.all().filter(|p| good.get(p.index() as usize) == Some(&true)) {
+            have.set(piece);
+        }
+        match have.count() {
+            0 => Have::None,
+            _ if have.is_all() => Have::All,
+            _ => Have::Some(have),
         }
     }
 

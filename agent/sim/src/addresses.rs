@@ -1,6 +1,7 @@
 //! Who has which address: one network of eight fixed bits, or one of 24 a rack. Decides nothing else.
 
 use crate::plan::Plan;
+use boottorrent_swarm::graph::Rack;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub(crate) const PORT: u16 = 6881;
@@ -15,14 +16,17 @@ pub(crate) struct Addresses {
     has_racks: bool,
     /// Bits that near addresses have in common, as a node's lease says.
     pub(crate) near_prefix: u8,
+    /// The tracker tells racks, and addresses do not.
+    tells: bool,
 }
 
 impl Addresses {
     pub(crate) fn new(plan: &Plan) -> Addresses {
         let a_net = plan.racks.map_or(250, |r| r.nodes).min(250) as usize;
         let has_racks = plan.racks.is_some();
-        let near_prefix = plan.near_prefix.unwrap_or(if has_racks { 24 } else { 8 });
-        Addresses { a_net, has_racks, near_prefix }
+        let tells = has_racks && plan.told_racks;
+        let near_prefix = plan.near_prefix.unwrap_or(if has_racks && !tells { 24 } else { 8 });
+        Addresses { a_net, has_racks, near_prefix, tells }
     }
 
     pub(crate) fn of(&self, node: usize) -> SocketAddrV4 {
@@ -42,7 +46,12 @@ impl Addresses {
     }
 
     /// What the tracker takes for the node's rack.
-    pub(crate) fn rack(&self, node: usize) -> u32 {
-        if self.has_racks { self.of(node).ip().to_bits() >> 8 } else { 0 }
+    pub(crate) fn rack(&self, node: usize) -> Rack {
+        Rack(if self.has_racks { self.of(node).ip().to_bits() >> 8 } else { 0 })
+    }
+
+    /// What it tells the node of that.
+    pub(crate) fn told_rack(&self, node: usize) -> Option<Rack> {
+        self.tells.then(|| self.rack(node))
     }
 }

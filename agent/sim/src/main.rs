@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "boottorrent-sim [--nodes N] [--size MiB] [--piece KiB] [--rate Mbit/s] [--master-rate Mbit/s] \
-[--seed N] [--runs N] [--spread ms] [--rack NODES --uplink Mbit/s] [--near BITS] [--late N --delay ms] \
+[--seed N] [--runs N] [--spread ms] [--rack NODES --uplink Mbit/s] [--near BITS] [--told] [--latency us] [--late N --delay ms] \
 [--cut N | --reset N] [--strangers N] [--idle] | --table | --large | wire ...";
 
 fn main() -> ExitCode {
@@ -67,6 +67,8 @@ fn arguments() -> Result<Asked, lexopt::Error> {
             Long("reset") => lost = Some((parser.value()?.parse()?, FaultKind::Exit)),
             Long("strangers") => plan.strangers = parser.value()?.parse()?,
             Long("near") => plan.near_prefix = Some(parser.value()?.parse()?),
+            Long("latency") => plan.latency = Duration::from_micros(parser.value()?.parse()?),
+            Long("told") => plan.told_racks = true,
             Long("idle") => plan.samples = true,
             Long("runs") => runs = parser.value()?.parse()?,
             Long("table") => return Ok(Asked::Table),
@@ -97,12 +99,13 @@ fn report(plan: &Plan, runs: u64, lost: Option<(u32, FaultKind)>) {
         let r = run(&plan);
         let seconds = |d: Option<Duration>| d.map_or(f64::INFINITY, |m| m.as_secs_f64());
         println!(
-            "seed {seed}: makespan {:.3} s, over the bound {:.3}, master copies {:.3}, rack {:.3}, twice {:.4}, \
+            "seed {seed}: makespan {:.3} s, over the bound {:.3}, master copies {:.3}, rack {:.3} in and {:.3} out, twice {:.4}, \
              events {}, log {:016x}",
             seconds(r.together),
             seconds(r.together) / bound,
             r.master_copies,
             r.rack_copies,
+            r.rack_sent,
             r.duplicates,
             r.events,
             r.log_hash

@@ -94,8 +94,8 @@ pub(crate) struct Network {
     ports: Vec<Port>,
     flows: Vec<Flow>,
     pub(crate) notices: VecDeque<Notice>,
-    /// Bytes that racks have taken in through their downlinks, with headers.
-    into_racks: Vec<u64>,
+    /// Payload that each rack has taken in through its uplink, and sent out.
+    across: Vec<(u64, u64)>,
 }
 
 impl Network {
@@ -114,13 +114,13 @@ impl Network {
             ports,
             flows: Vec::new(),
             notices: VecDeque::new(),
-            into_racks: vec![0; count],
+            across: vec![(0, 0); count],
         }
     }
 
-    /// Payload that each rack has taken in from outside.
-    pub(crate) fn rack_intake(&self) -> &[u64] {
-        &self.into_racks
+    /// The most that a rack has taken in from outside, and the most that one has sent out.
+    pub(crate) fn most_across(&self) -> (u64, u64) {
+        self.across.iter().fold((0, 0), |most, rack| (most.0.max(rack.0), most.1.max(rack.1)))
     }
 
     fn rack(&self, node: usize) -> Option<u32> {
@@ -256,8 +256,9 @@ impl Network {
             None => self.notices.push_back(Notice::Head(channel, cargo.block)),
             Some(next) => {
                 let begins = now.max(end.saturating_sub(self.ports[next as usize].nanos(cargo.bytes)));
-                if next >= 2 * self.nodes && (next - 2 * self.nodes) % 2 == 1 {
-                    self.into_racks[(next - 2 * self.nodes) as usize / 2] += u64::from(cargo.block.length);
+                if let Some(uplink) = next.checked_sub(2 * self.nodes) {
+                    let (taken, sent) = &mut self.across[uplink as usize / 2];
+                    *(if uplink % 2 == 1 { taken } else { sent }) += u64::from(cargo.block.length);
                 }
                 if begins == now {
                     self.arrive(now, channel, hop + 1, cargo);

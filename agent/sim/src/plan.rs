@@ -57,6 +57,8 @@ pub struct Plan {
     pub racks: Option<Racks>,
     /// Bits that the addresses of nodes near each other have in common, if that is not what the network is like.
     pub near_prefix: Option<u8>,
+    /// The racks are of one subnet: a node knows its own from the tracker alone.
+    pub told_racks: bool,
     pub faults: Vec<Fault>,
     /// So many nodes and the one behind each, in the order of peer ids, cannot reach each other.
     pub strangers: u32,
@@ -87,6 +89,7 @@ impl Plan {
             slow: (0, rate),
             racks: None,
             near_prefix: None,
+            told_racks: false,
             faults: Vec::new(),
             strangers: 0,
             master_leaves: false,
@@ -165,6 +168,8 @@ pub struct Report {
     pub master_copies: f64,
     /// Bytes that the greediest rack took in from outside, in images.
     pub rack_copies: f64,
+    /// Bytes that the most generous rack sent out, in images.
+    pub rack_sent: f64,
     /// Block bytes that nodes received twice, over all bytes that they received.
     pub duplicates: f64,
     /// Pieces that came out false.

@@ -6,7 +6,12 @@ const MEASURED: &str = include_str!("../real.txt");
 
 /// Seconds that the last node of such a room took, if somebody has measured it.
 pub(crate) fn measured(plan: &Plan) -> Option<f64> {
-    let odd = plan.late.0 > 0 || plan.slow.0 > 0 || plan.racks.is_some() || !plan.faults.is_empty();
+    let usual = Plan::new(plan.nodes, plan.total, plan.piece_length, plan.rate, plan.seed);
+    let odd = plan.late.0 > 0
+        || plan.slow.0 > 0
+        || plan.racks.is_some()
+        || !plan.faults.is_empty()
+        || plan.latency != usual.latency;
     let wanted = [u64::from(plan.nodes), plan.total >> 20, plan.rate / 125_000];
     let mut lines = MEASURED.lines().filter(|line| !line.starts_with('#'));
     lines.find_map(|line| {

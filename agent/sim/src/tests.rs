@@ -30,6 +30,22 @@ fn the_results_are_those_in_the_tree() {
     assert!(now == then, "make sim, if this is meant:\n{now}");
 }
 
+/// What has been promised of the large cases, which only `make sim` runs.
+#[test]
+fn the_large_results_keep_what_is_promised() {
+    for line in include_str!("../large.txt").lines().skip(2) {
+        let (case, rest) = line.split_at(38);
+        let figures: Vec<f64> = rest.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
+        let [_, _, over, _, twice, rack, ..] = figures[..] else { panic!("{line}") };
+        let goal = if case.contains("cut off") || case.contains("racks") || case.contains("same") {
+            1.10
+        } else {
+            1.05
+        };
+        assert!(over <= goal && twice <= 0.5 && rack <= 1.2, "{line}");
+    }
+}
+
 #[test]
 fn one_node_gets_line_rate() {
     let plan = plan(1, 1);
@@ -45,7 +61,7 @@ fn eight_nodes_finish_near_the_bound_and_cost_the_master_little() {
         let report = run(&plan);
         let over = over_bound(&plan, &report);
         assert!(over < 1.25 && report.master_copies < 1.2, "seed {seed}: {over} {report:?}");
-        assert!(report.duplicates < 0.02, "seed {seed}: {report:?}");
+        assert!(report.duplicates < 0.005, "seed {seed}: {report:?}");
         assert!(report.in_order < 0.05, "seed {seed}: pieces came in order: {report:?}");
     }
 }

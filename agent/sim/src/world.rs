@@ -4,7 +4,7 @@ use crate::addresses::{Addresses, PORT};
 use crate::agenda::{Agenda, Event};
 use crate::network::{Channel, Network, Notice, SEND_BUFFER};
 use crate::plan::{FaultKind, Plan, Report};
-use boottorrent_swarm::graph::{Graph, Rack};
+use boottorrent_swarm::graph::Graph;
 use boottorrent_swarm::metainfo::{Block, Geometry, Piece};
 use boottorrent_swarm::swarm::{Admit, Config, Conn, Have, Input, Output, Swarm};
 use boottorrent_swarm::wire::{Handshake, OwnedMessage};
@@ -437,12 +437,15 @@ impl<'p> World<'p> {
             return;
         }
         let who = self.addresses.of(n);
-        self.tracker.announced(who, Rack(self.addresses.rack(n)), complete, TRACKER_PEERS);
+        self.tracker.announced(who, self.addresses.rack(n), complete, TRACKER_PEERS);
         let peers = self.tracker.row(who).to_vec();
         let (usual, short) = TRACKER_INTERVALS_S;
         let interval_s = if self.tracker.is_short(who) { short } else { usual };
         let leeches = |n: &Node| n.alive && n.swarm.as_ref().is_some_and(|s| !s.is_complete());
         let leechers = self.nodes.iter().filter(|n| leeches(n)).count() as u32;
+        if let Some(rack) = self.addresses.told_rack(n) {
+            self.input(n, Input::Placed { rack });
+        }
         self.input(n, Input::Tracked { peers: &peers, interval_s, leechers });
     }
 
@@ -469,8 +472,8 @@ impl<'p> World<'p> {
         }
         let total = self.plan.total as f64;
         self.report.master_copies /= total;
-        self.report.rack_copies =
-            self.network.rack_intake().iter().map(|b| *b as f64 / total).fold(0.0, f64::max);
+        let (taken, sent) = self.network.most_across();
+        (self.report.rack_copies, self.report.rack_sent) = (taken as f64 / total, sent as f64 / total);
         self.report.duplicates = twice as f64 / (twice + once).max(1) as f64;
         self.report.in_order = f64::from(ascending) / f64::from(pairs.max(1));
         self.report

@@ -5,6 +5,7 @@ mod client;
 
 pub use client::{AnnounceClient, Outcome, Step};
 
+use crate::graph::Rack;
 use crate::{InfoHash, PeerId};
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddrV4};
@@ -20,6 +21,10 @@ const ERROR: u32 = 3;
 pub const MAX_SCRAPE: usize = 74;
 /// Peers of one answer: 1,200 bytes of them and the header stay below any MTU.
 pub const MAX_PEERS: usize = 200;
+
+/// Racks that a tracker's answer can tell. It does so by an entry 0.x.y.z:0 before the peers: nobody has such an address,
+/// and clients that do not know of racks leave out what has no port.
+pub const RACKS: u32 = 1 << 24;
 
 /// What has happened since the last announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,10 +74,27 @@ pub struct Scraped {
 /// What a tracker answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    Connect { transaction: u32, connection: u64 },
-    Announce { transaction: u32, interval_s: u32, leechers: u32, seeders: u32, peers: Vec<SocketAddrV4> },
-    Scrape { transaction: u32, torrents: Vec<Scraped> },
-    Error { transaction: u32, message: Vec<u8> },
+    Connect {
+        transaction: u32,
+        connection: u64,
+    },
+    Announce {
+        transaction: u32,
+        interval_s: u32,
+        leechers: u32,
+        seeders: u32,
+        peers: Vec<SocketAddrV4>,
+        /// The rack of whoever has asked, if it has a number below [`RACKS`]; told to our own nodes only.
+        rack: Option<Rack>,
+    },
+    Scrape {
+        transaction: u32,
+        torrents: Vec<Scraped>,
+    },
+    Error {
+        transaction: u32,
+        message: Vec<u8>,
+    },
 }
 
 /// Reads big-endian numbers off the head of a datagram.
@@ -198,8 +220,9 @@ impl Response {
                 let interval_s = c.u32()?;
                 let leechers = c.u32()?;
                 let seeders = c.u32()?;
+                let rack = parse_rack(c.0);
                 let peers = parse_compact(c.0)?;
-                Some(Response::Announce { transaction, interval_s, leechers, seeders, peers })
+                Some(Response::Announce { transaction, interval_s, leechers, seeders, peers, rack })
             }
             SCRAPE => {
                 let mut torrents = Vec::new();
@@ -220,8 +243,11 @@ impl Response {
                 numbers(out, &[CONNECT, *transaction]);
                 out.extend_from_slice(&connection.to_be_bytes());
             }
-            Response::Announce { transaction, interval_s, leechers, seeders, peers } => {
+            Response::Announce { transaction, interval_s, leechers, seeders, peers, rack } => {
                 numbers(out, &[ANNOUNCE, *transaction, *interval_s, *leechers, *seeders]);
+                if let Some(Rack(number)) = rack {
+                    emit_compact(&[SocketAddrV4::new(Ipv4Addr::from_bits(*number), 0)], out);
+                }
                 emit_compact(peers, out);
             }
             Response::Scrape { transaction, torrents } => {
@@ -244,6 +270,11 @@ impl Response {
             | Response::Error { transaction, .. } => *transaction,
         }
     }
+}
+
+fn parse_rack(entries: &[u8]) -> Option<Rack> {
+    let (&[a, b, c, d, 0, 0], _) = entries.split_first_chunk::<6>()? else { return None };
+    Some(Rack(u32::from_be_bytes([a, b, c, d]))).filter(|rack| rack.0 < RACKS)
 }
 
 /// Six bytes a peer (BEP 23); port 0 is nobody and left out.

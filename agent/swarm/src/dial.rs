@@ -117,7 +117,7 @@ impl Book {
         entry.state = State::Idle { next: now + wait };
     }
 
-    /// Never dial it again (a master's address stays).
+    /// Never dial it again.
     pub(crate) fn leave(&mut self, addr: SocketAddrV4) {
         if let Some(entry) = self.entries.get_mut(&addr) {
             entry.state = State::Left;
@@ -126,10 +126,26 @@ impl Book {
 
     pub(crate) fn ban(&mut self, who: Who) {
         self.leave(who.addr);
+        if self.bans.contains(&who) {
+            return; // several of its pieces were under way: that is not several peers of its host
+        }
         if self.bans.len() >= MAX_BANS {
             self.bans.pop_front();
         }
         self.bans.push_back(who);
+    }
+
+    /// Nothing comes from anybody: masters that have sent something false get another try. It may have been one flipped
+    /// bit, and who else is there?
+    pub(crate) fn pardon_masters(&mut self, now: Time) {
+        let is_master = |who: &Who| self.entries.get(&who.addr).is_some_and(|e| e.is_master);
+        let (pardoned, banned) = self.bans.drain(..).partition::<VecDeque<Who>, _>(is_master);
+        self.bans = banned;
+        for who in pardoned {
+            if let Some(entry) = self.entries.get_mut(&who.addr) {
+                entry.state = State::Idle { next: now + REDIAL_MASTER };
+            }
+        }
     }
 
     /// Counts one more false piece that this peer had a part in.
@@ -146,8 +162,12 @@ impl Book {
     }
 
     /// By address, or by id where that comes from the same host: an id alone proves nothing, since everybody is told
-    /// the ids of others, and a liar under the master's id must not get the master banned.
+    /// the ids of others, and a liar under the master's id must not get the master banned. A master by its address alone:
+    /// it may share its host with liars.
     pub(crate) fn is_banned(&self, who: Who) -> bool {
+        if self.is_master(who.addr) {
+            return self.bans.iter().any(|b| b.addr == who.addr);
+        }
         let mut host = self.bans.iter().filter(|b| b.addr.ip() == who.addr.ip());
         let same = |b: &Who| b.peer_id == who.peer_id || b.addr == who.addr;
         host.clone().any(same) || host.nth(BANS_PER_HOST - 1).is_some()

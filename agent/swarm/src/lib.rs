@@ -25,6 +25,7 @@ pub mod bitfield;
 pub mod wire;
 pub mod announce;
 pub mod graph;
+pub mod fair;
 pub mod local;
 mod limits;
 mod pieces;

@@ -146,9 +146,9 @@ pub(crate) const TRACKER_GONE: Duration = Duration::from_secs(1);
 pub(crate) const LOCAL_INTERVAL: Duration = Duration::from_secs(60);
 /// Addresses beyond which none is learned from local announces: anybody can forge those, and the tracker's must have room.
 pub(crate) const LOCAL_KNOWN: usize = MAX_KNOWN / 2;
-/// Timers are looked at this often while blocks are owed, half of the shortest deadline.
+/// Timers are looked at this often during a download, half of the shortest deadline.
 pub(crate) const CHORES_BUSY: Duration = Duration::from_millis(50);
-/// And this often otherwise.
+/// And this often afterwards.
 pub(crate) const CHORES_IDLE: Duration = Duration::from_secs(1);
 
 const _: () = {

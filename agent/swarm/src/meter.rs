@@ -47,8 +47,40 @@ impl Meter {
         let memory = u64::try_from(MEMORY.as_micros()).unwrap_or(u64::MAX);
         let latest = self.bytes.saturating_mul(1_000_000) / micros;
         self.rate = (self.rate * 3 + latest) / 4;
-        let faded = self.best / memory * micros.min(memory);
+        let faded = self.best.saturating_mul(micros.min(memory)) / memory;
         self.best = self.best.saturating_sub(faded).max(self.rate);
         (self.since, self.bytes) = (now, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts at a steady rate for so long, a block at a time.
+    fn run(meter: &mut Meter, from: Time, seconds: u64, rate: u64) -> Time {
+        let block = 16_384;
+        let step = Duration::from_micros(u64::from(block) * 1_000_000 / rate);
+        let mut now = from;
+        while now.since(from) < Duration::from_secs(seconds) {
+            now = now + step;
+            meter.count(now, block);
+        }
+        now
+    }
+
+    #[test]
+    fn a_burst_is_forgotten_at_any_rate() {
+        for rate in [1_250_000, 12_500_000, 125_000_000, 1_250_000_000] {
+            let mut meter = Meter::new();
+            let burst = run(&mut meter, Time(1), 1, rate * 3);
+            let soon = run(&mut meter, burst, 1, rate);
+            assert!(meter.is_spare(soon), "{rate}: the link could do more");
+            let now = run(&mut meter, soon, 60, rate);
+            let best = meter.best();
+            assert!(best >= rate * 9 / 10 && best <= rate * 3 / 2, "{best} of {rate}");
+            let calm = run(&mut meter, now, 60, rate);
+            assert!(!meter.is_spare(calm), "{rate}: the link is full");
+        }
     }
 }

@@ -51,6 +51,12 @@ impl PeerId {
         PeerId(id)
     }
 
+    /// Whether the client is ours, on a node or off one.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.0.starts_with(CLIENT)
+    }
+
     /// The MAC, if this is a node's id.
     #[must_use]
     pub fn mac(&self) -> Option<Mac> {
@@ -158,6 +164,7 @@ mod tests {
         assert_eq!(hash.to_string().parse(), Ok(hash));
         assert_eq!(PeerId::for_node(MAC).0, *b"-BT0100-525400abcdef");
         assert_eq!(PeerId::for_node(MAC).mac(), Some(MAC));
+        assert!(PeerId::for_node(MAC).is_ours() && !PeerId(*b"-TR3000-525400abcdef").is_ours());
         assert_eq!(PeerId(*b"-BT0100-525400abcdeg").mac(), None);
         assert_eq!(PeerId(*b"-TR3000-525400abcdef").mac(), None);
     }

@@ -5,6 +5,7 @@ use crate::PeerId;
 use crate::Time;
 use crate::bitfield::Bitfield;
 use crate::declined::Declined;
+use crate::graph::Rack;
 use crate::limits::{DEPTH_MIN, FOREIGN_QUEUE, SNUB, SNUB_FIRST};
 use crate::metainfo::{BLOCK, Block, Geometry, Piece};
 use crate::pieces::{Take, Who};
@@ -39,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) is_master: bool,
     /// The way to it leads out of our network.
     pub(crate) is_far: bool,
+    /// Where it says that it is.
+    pub(crate) rack: Option<Rack>,
     pub(crate) since: Time,
     /// Set by its handshake; before that nothing else is taken.
     pub(crate) peer_id: Option<PeerId>,
@@ -80,9 +83,9 @@ pub(crate) struct Peer {
 
     /// It is one of ours: it takes offers, and makes them, under this id.
     pub(crate) control: Option<u8>,
-    /// Its last offer was passed: it waits to hear that another one is welcome.
+    /// We passed its last offer: it waits to hear that another one is welcome.
     pub(crate) passed: bool,
-    /// A piece that it named was refused, since others fetch it.
+    /// We refused a piece that it named, since others send it.
     pub(crate) refused: bool,
     /// It passed our last offer then.
     pub(crate) full: Option<Time>,
@@ -117,6 +120,7 @@ impl Peer {
             outgoing,
             is_master: false,
             is_far: false,
+            rack: None,
             since: now,
             peer_id: None,
             fast: false,
@@ -299,5 +303,47 @@ impl Depth {
         self.blocks = if want >= self.blocks { want } else { (self.blocks * 7 + want) / 8 };
         self.blocks = self.blocks.min(crate::limits::DEPTH_MAX);
         self.restart(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::DEPTH_MAX;
+
+    /// A link of so many bytes a second on which a request and its block take `delay` in all: the bytes of the last of three
+    /// seconds, and the deepest queue in it.
+    fn carried(rate: u64, delay: Duration) -> (u64, u32) {
+        let block_time = Duration::from_nanos(u64::from(BLOCK) * 1_000_000_000 / rate);
+        let (mut depth, mut asked) = (Depth::new(Time(0)), VecDeque::new());
+        let (mut now, mut carried, mut deepest) = (Time(0), 0, 0);
+        while now.since(Time(0)) < Duration::from_secs(3) {
+            while asked.len() < depth.blocks(DEPTH_MAX) as usize {
+                asked.push_back(now);
+            }
+            let Some(at) = asked.pop_front() else { break };
+            now = (at + delay).max(now + block_time);
+            depth.grow(now, at, BLOCK);
+            if now.since(Time(0)) > Duration::from_secs(2) {
+                carried += u64::from(BLOCK);
+                deepest = deepest.max(depth.blocks(DEPTH_MAX));
+            }
+        }
+        (carried, deepest)
+    }
+
+    #[test]
+    fn requests_fill_a_link_whatever_its_rate_and_delay_and_not_much_more() {
+        for (rate, ms) in
+            [(1_250_000, 1), (12_500_000, 1), (12_500_000, 40), (125_000_000, 1), (125_000_000, 10)]
+        {
+            let (bytes, deepest) = carried(rate, Duration::from_millis(ms));
+            assert!(bytes >= rate * 95 / 100, "{bytes} of {rate} bytes at {ms} ms");
+            let in_flight = rate * ms.max(10) / 1000 / u64::from(BLOCK);
+            assert!(
+                u64::from(deepest) <= 3 * in_flight + 2 * u64::from(DEPTH_MIN),
+                "{deepest} at {rate}, {ms} ms"
+            );
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::Time;
 use crate::announce::Event;
 use crate::bitfield::Bitfield;
 use crate::dial::Book;
+use crate::graph::Rack;
 use crate::meter::Meter;
 use crate::peers::{Peer, Peers};
 use crate::picker::Picker;
@@ -47,6 +48,8 @@ pub struct Swarm {
     departed: Vec<PeerStat>,
     pieces_failed: u32,
     stopped: bool,
+    /// Our rack, if the tracker has told it.
+    rack: Option<Rack>,
     /// What comes in.
     inflow: Meter,
     /// Who still downloads, as the tracker has counted them last.
@@ -93,6 +96,7 @@ impl Swarm {
             departed: Vec::new(),
             pieces_failed: 0,
             stopped: false,
+            rack: None,
             inflow: Meter::new(),
             crowd: 0,
             fed: now,
@@ -121,6 +125,7 @@ impl Swarm {
             Input::Closed { conn } => self.closed(conn),
             Input::Verified { piece, ok } => self.verified(piece, ok),
             Input::Tracked { peers, interval_s, leechers } => self.tracked(peers, interval_s, leechers),
+            Input::Placed { rack } => self.placed(rack),
             Input::Peers { peers } => self.told_peers(peers),
             Input::AnnounceFailed => self.announce_failed(),
             Input::Local { peer } => self.told_local(peer),
@@ -140,6 +145,7 @@ impl Swarm {
     pub fn moved(&mut self, own: Option<SocketAddrV4>, near_prefix: u8) {
         self.config.own = own;
         self.config.near_prefix = near_prefix;
+        self.rack = None;
         if let Some(own) = own {
             self.book.leave(own);
         }

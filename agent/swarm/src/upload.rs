@@ -65,6 +65,8 @@ pub(crate) struct Uploads {
     given_to: Vec<Option<Conn>>,
     /// Pieces in the order in which they were begun here, or had from the beginning: so they go on in the ring.
     order: Vec<Piece>,
+    /// The same, each of them once.
+    ordered: Bitfield,
     /// Who could not be offered anything in the ring, or took nothing of it, and since when.
     held: BTreeMap<Conn, Time>,
     /// Who has passed how many offers and taken nothing since.
@@ -106,6 +108,7 @@ impl Uploads {
             given: alloc::vec![0; geometry.pieces() as usize],
             given_to: alloc::vec![None; geometry.pieces() as usize],
             order: geometry.all().filter(|p| have.has(*p)).collect(),
+            ordered: have.clone(),
             held: BTreeMap::new(),
             unwilling: BTreeMap::new(),
             mark: None,
@@ -155,7 +158,9 @@ impl Uploads {
 
     /// A piece is being fetched from now on.
     pub(crate) fn begun(&mut self, piece: Piece) {
-        self.order.push(piece);
+        if self.ordered.set(piece) {
+            self.order.push(piece);
+        }
     }
 
     /// A request has come: it may be the answer to an offer.
@@ -210,9 +215,10 @@ impl Uploads {
         }
         let Some((conn, next)) = self.neediest(now, peers, sender, rng) else {
             let full = peers.values().any(|p| p.interested && p.full.is_some()).then_some(now + FULL_KEPT);
-            let due = |a: &Active| {
-                let due = [OFFER_FRESH, OFFER_KEPT].map(|kept| a.moved + kept);
-                due.into_iter().find(|t| a.piece.is_none() && *t > now)
+            let due = |a: &Active| match a.piece {
+                // What is not asked to its end may be offered to somebody again.
+                Some(_) => Some(a.moved + TURN_KEPT).filter(|t| *t > now),
+                None => [OFFER_FRESH, OFFER_KEPT].map(|kept| a.moved + kept).into_iter().find(|t| *t > now),
             };
             let again = peers.values().filter_map(|p| Some(p.mute?.1 + OFFER_AGAIN));
             let patience = self.held.values().map(|t| *t + RING_PATIENCE);
@@ -246,11 +252,11 @@ impl Uploads {
     fn tidy(&mut self, now: Time, peers: &mut Peers) {
         let mut at = 0;
         while let Some(turn) = self.active.get(at) {
-            let quiet = now.since(turn.moved);
+            let (quiet, size) = (now.since(turn.moved), self.size(turn));
             let waits = |p: Piece| peers.get(&turn.conn).is_some_and(|peer| peer.queue.first(p).is_some());
             // An unfinished turn is kept while its peer may still ask for the rest of the piece.
             let keep = match turn.piece {
-                Some(piece) => waits(piece) || (turn.sent < self.size(turn) && quiet < TURN_KEPT),
+                Some(piece) => waits(piece) || (turn.sent < size && quiet < TURN_KEPT),
                 None => quiet < OFFER_KEPT,
             };
             if keep {
@@ -259,8 +265,9 @@ impl Uploads {
             }
             if let Some(peer) = peers.get_mut(&turn.conn) {
                 match turn.piece {
-                    // Until its HAVE comes.
-                    Some(piece) => peer.declined.add(now, piece),
+                    // Until its HAVE comes, if it has all of it.
+                    Some(piece) if turn.sent >= size => peer.declined.add(now, piece),
+                    Some(_) => {}
                     // It may have asked for a piece of an older turn instead.
                     None if peer.last_in > turn.moved => {}
                     None => {

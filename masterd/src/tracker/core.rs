@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use boottorrent_swarm::announce::{Announce, MAX_PEERS, Request, Response, Scraped};
+use boottorrent_swarm::graph::Rack;
 use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
 
 use super::config::TrackerConfig;
@@ -37,6 +38,7 @@ pub(super) struct Answer {
     pub(super) interval_s: u32,
     pub(super) counts: Scraped,
     pub(super) peers: Vec<SocketAddrV4>,
+    pub(super) rack: Option<Rack>,
 }
 
 #[derive(Debug)]
@@ -163,7 +165,13 @@ impl Tracker {
         // Newcomers dial those who are there, so nobody else has to come back early.
         let short = torrent.graph.is_short(peer);
         let interval_s = if short { longest.min(INTERVAL_SHORT_SECONDS) } else { longest };
-        Ok(Answer { interval_s, counts: torrent.scraped(self.config.seeds.len()), peers })
+        let counts = torrent.scraped(self.config.seeds.len());
+        Ok(Answer {
+            interval_s,
+            counts,
+            peers,
+            rack: self.racks.told(rack).filter(|_| told.peer_id.is_ours()),
+        })
     }
 
     /// An unknown torrent is scraped as an empty one: BEP 15 has no other way to say it beside known ones.
@@ -194,6 +202,7 @@ impl Answer {
             leechers: self.counts.leechers,
             seeders: self.counts.seeders,
             peers: self.peers,
+            rack: self.rack,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boottorrent_swarm::Time;
+use boottorrent_swarm::announce::RACKS;
 use boottorrent_swarm::graph::Rack;
 
 use super::config::{MAX_RACKS, RackConfig, TrackerConfig};
@@ -21,7 +22,7 @@ use crate::dhcp::origin::{self, Origin, Told};
 const PAUSE: Duration = Duration::from_secs(1);
 
 // Named racks are numbered, the others go by their network's address; nothing has an address in 0.0.0.0/8.
-const _: () = assert!(MAX_RACKS < 1 << 24);
+const _: () = assert!(MAX_RACKS < RACKS as usize);
 
 #[derive(Debug, Default)]
 pub(super) struct Racks {
@@ -65,6 +66,12 @@ impl Racks {
         let subnet = self.subnets.iter().find(|network| network.contains(address));
         let rest = u32::MAX << (32 - u32::from(RACK_PREFIX));
         Rack(subnet.map_or(address.to_bits() & rest, |network| network.address().to_bits()))
+    }
+
+    /// What a node of this rack is told: a named one's number. The others its lease tells it as well, and a guess by the
+    /// address tells it less.
+    pub(super) fn told(&self, rack: Rack) -> Option<Rack> {
+        self.name(rack).map(|_| rack)
     }
 
     /// Its name, if it has one.

@@ -30,7 +30,7 @@ fn inputs() -> Vec<Vec<u8>> {
     let peers = vec!["10.0.0.5:6969".parse().expect("an address")];
     let responses = [
         Response::Connect { transaction: 7, connection: 8 },
-        Response::Announce { transaction: 7, interval_s: 10, leechers: 1, seeders: 1, peers },
+        Response::Announce { transaction: 7, interval_s: 10, leechers: 1, seeders: 1, peers, rack: None },
         Response::Error { transaction: 7, message: b"no".to_vec() },
     ];
     let mut inputs = Vec::new();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use boottorrent_fuzz::swarm::{EXT_CONTROL, World};
 use boottorrent_fuzz::{Script, seeds};
+use boottorrent_swarm::graph::Rack;
 use boottorrent_swarm::swarm::Input;
 use boottorrent_swarm::wire::{BlockClaim, Control, ExtHandshake, Message};
 use libfuzzer_sys::fuzz_target;
@@ -59,6 +60,7 @@ fn speak(world: &mut World, script: &mut Script<'_>) -> Option<()> {
             port: Some(script.word()?),
             upload_only: Some(script.byte()? % 2 == 1),
             control: Some(script.byte()?).filter(|id| id % 4 != 0),
+            rack: Some(script.byte()? % 4).filter(|n| *n > 0).map(|n| Rack(n.into())),
         }),
         15 => Message::DontHave(script.below(16)?.into()),
         16 => Message::Unknown(script.byte()?),
@@ -144,6 +146,7 @@ fn step(world: &mut World, script: &mut Script<'_>) -> Option<()> {
         _ => match script.byte()? {
             0 => world.stop(),
             1 => world.tell(Input::AnnounceFailed),
+            n if n < 6 => world.tell(Input::Placed { rack: Rack(n.into()) }),
             n => {
                 let peer = SocketAddrV4::new(Ipv4Addr::new(10, 0, 1, n % 8), 40_000 + u16::from(n % 8));
                 let interval_s = u32::from(n) << (n % 24);

@@ -2,6 +2,7 @@
 #![no_main]
 
 use boottorrent_fuzz::{Script, seeds};
+use boottorrent_swarm::graph::Rack;
 use boottorrent_swarm::metainfo::Geometry;
 use boottorrent_swarm::wire::{BlockClaim, Decoder, ExtHandshake, Frame, Handshake, Message, WireError};
 use boottorrent_swarm::{InfoHash, PeerId};
@@ -68,7 +69,9 @@ fn stream() -> Vec<u8> {
     let mut out = vec![3];
     out.extend_from_slice(&Handshake::new(InfoHash([1; 20]), PeerId([2; 20])).emit());
     let claim = BlockClaim { index: 1, offset: 16_384, length: 16_384 };
-    let hello = ExtHandshake { reqq: Some(250), port: Some(6881), upload_only: Some(true), control: Some(8) };
+    let rack = Some(Rack(5));
+    let hello =
+        ExtHandshake { reqq: Some(250), port: Some(6881), upload_only: Some(true), control: Some(8), rack };
     for message in [
         Message::Bitfield(&[0xf0]),
         Message::Extended(hello),

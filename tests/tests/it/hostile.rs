@@ -7,9 +7,12 @@ use crate::interop_swarm::{
 use boottorrent_tests::clock::wait_for;
 use boottorrent_tests::torrent::Torrent;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 /// The seed ends a link that has not said which torrent it wants after 5 s; the rest is for a busy machine.
@@ -29,6 +32,14 @@ impl Liar {
         let socket = TcpStream::connect(to).unwrap();
         socket.set_read_timeout(Some(GREETING)).unwrap();
         Liar(socket)
+    }
+
+    fn dial_from(from: Ipv4Addr, to: SocketAddrV4) -> Liar {
+        let (domain, kind) = (AddressFamily::Inet, SockType::Stream);
+        let socket = socket(domain, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(from, 0))).unwrap();
+        connect(socket.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+        Liar(TcpStream::from(socket))
     }
 
     /// Dials and shakes hands, as somebody else each time.
@@ -219,8 +230,10 @@ fn a_flood_of_connections_does_not_keep_others_out() {
     let torrent = image(dir.path());
     let (seed, at) = serving(&torrent);
     let before = resident(&seed);
-    // All from one address, each under a name of its own, so that no time takes them away.
-    let mut flood: Vec<Liar> = (0..FLOOD).map(|_| Liar::dial(at)).collect();
+    // From three addresses, each under a name of its own, so that no time takes them away.
+    let from = [(); 3].map(|()| address());
+    let mut flood: Vec<Liar> =
+        from.iter().cycle().take(FLOOD).map(|from| Liar::dial_from(*from, at)).collect();
     for (id, liar) in (1000..).zip(flood.iter_mut()) {
         liar.say(&handshake(&torrent, id));
     }
@@ -240,6 +253,10 @@ enum Service {
     FalseBytes,
     HalfABlock,
     Chokes,
+    /// A byte of each block now and then.
+    Trickles,
+    /// Half a block, and an end that TCP calls a reset.
+    Resets,
 }
 
 /// Seeds in its own way for as long as the test runs; every link gets the same treatment.
@@ -256,6 +273,7 @@ fn false_seeder(torrent: &Torrent, service: Service) -> SocketAddrV4 {
     at
 }
 
+#[expect(clippy::disallowed_methods, reason = "to be slow is what one of them does")]
 fn treat(mut socket: TcpStream, hello: &[u8], service: Service) -> std::io::Result<()> {
     let mut theirs = [0; 68];
     socket.read_exact(&mut theirs)?;
@@ -279,6 +297,17 @@ fn treat(mut socket: TcpStream, hello: &[u8], service: Service) -> std::io::Resu
                 socket.write_all(&frame(7, &block)[..8000])?;
                 return socket.read_to_end(&mut Vec::new()).map(drop);
             }
+            Service::Trickles => {
+                for byte in frame(7, &block) {
+                    socket.write_all(&[byte])?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+            Service::Resets => {
+                socket.write_all(&frame(7, &block)[..8000])?;
+                Liar(socket).reset();
+                return Ok(());
+            }
             Service::Chokes => {
                 socket.write_all(&frame(0, &[]))?;
                 socket.write_all(&frame(7, &block)[..13])?;
@@ -299,16 +328,19 @@ fn false_seeders_neither_stop_nor_spoil_a_download() {
         Service::FalseBytes,
         Service::HalfABlock,
         Service::Chokes,
+        Service::Trickles,
+        Service::Resets,
     ];
     let mut peers: Vec<SocketAddrV4> = kinds.iter().map(|kind| false_seeder(&torrent, *kind)).collect();
     peers.push(SocketAddrV4::new(address(), 6881)); // nobody listens there
     peers.push(honest);
     let stats = download(&dir, &torrent, "got", &peers);
-    assert!(stats["seconds"].as_f64().unwrap() < 30.0, "{stats}");
+    assert!(stats["seconds"].as_f64().unwrap() < 10.0, "stalls are found within a second: {stats}");
     assert!(stats["memory_anonymous_peak_bytes"].as_u64().unwrap() < GROWTH, "{stats}");
     let liar = peers[3].to_string();
     let of_liar = stats["peers"].as_array().unwrap().iter().find(|p| p["address"] == liar.as_str());
     let taken = of_liar.map_or(0, |p| p["bytes_in"].as_u64().unwrap());
-    // Dropped with its first false piece, or its third where others had a part in them.
-    assert!(taken < torrent.bytes / 4, "{taken} false bytes were taken: {stats}");
+    // Four pieces at most are under way to one that has proved nothing, and its first verdict ends it; where others had a
+    // part in that piece, the next.
+    assert!(taken <= torrent.bytes / 10, "{taken} false bytes were taken: {stats}");
 }

@@ -17,6 +17,7 @@ mod rescue;
 mod bundle;
 mod guests;
 mod swarm;
+mod racks;
 mod interop_swarm;
 mod smoltcp;
 mod hostile;

@@ -187,11 +187,15 @@ fn racks_are_told_apart_by_the_port_that_a_relay_names() {
     .unwrap();
     let mut tracker = daemon(&lab, "tracker", "tracker.log", None, &tracker_at.to_string(), &config);
     tracker.expect("serves 1 torrents", SOON).unwrap();
-    for n in 2..=5 {
+    let told = [Some(0), Some(1), Some(0), None];
+    for (n, rack) in (2..=5).zip(told) {
         let socket = UdpSocket::bind((format!("127.0.0.{n}").as_str(), 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let client = Client { socket, tracker: tracker_at };
-        client.ask(&announce(client.connect(), &format!("52540000000{n}"), 9));
+        let answer = client.ask(&announce(client.connect(), &format!("52540000000{n}"), 9));
+        // A node hears its rack, too: an entry that is nobody's address, before those of peers.
+        let first = answer.get(20..26).map(|entry| (entry[3], entry[4..] == [0, 0]));
+        assert_eq!(first.and_then(|(number, is_rack)| is_rack.then_some(number)), rack, "{n}: {answer:?}");
     }
     wait_for("the nodes' racks in the state file", SOON, || {
         let state = fs::read_to_string(lab.path("run/tracker.json")).map_err(|e| e.to_string())?;

@@ -71,6 +71,11 @@ impl Link {
         }
     }
 
+    /// Bytes of messages that wait, and of no block.
+    pub(super) fn ahead(&self) -> u64 {
+        self.outbound.ahead()
+    }
+
     pub(super) fn socket(&self) -> &TcpStream {
         &self.socket
     }

@@ -28,14 +28,18 @@ impl LocalSockets {
         let hears = listen()?;
         let mut speak = Vec::new();
         let addresses = if from.is_unspecified() { addresses()? } else { vec![from] };
+        let mut trouble = None;
         for address in addresses {
-            hears.join_multicast_v4(GROUP.ip(), &address)?;
-            // Linux sends multicast by the interface that has the source's address; its TTL is 1.
-            let socket = UdpSocket::bind((address, 0))?;
-            socket.set_nonblocking(true)?;
-            speak.push(socket);
+            match speaker(&hears, address) {
+                Ok(socket) => speak.push(socket),
+                // One interface less.
+                Err(e) => trouble = Some(e),
+            }
         }
-        Ok(LocalSockets { hears, speak, cookie })
+        match trouble.filter(|_| speak.is_empty()) {
+            None => Ok(LocalSockets { hears, speak, cookie }),
+            Some(e) => Err(e),
+        }
     }
 
     fn send(&self, info_hash: InfoHash, port: u16) {
@@ -47,6 +51,19 @@ impl LocalSockets {
             let _ = socket.send_to(&datagram, GROUP);
         }
     }
+}
+
+/// Hears and speaks by the interface that has this address.
+fn speaker(hears: &UdpSocket, address: Ipv4Addr) -> io::Result<UdpSocket> {
+    match hears.join_multicast_v4(GROUP.ip(), &address) {
+        // By another address of this interface.
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+        joined => joined?,
+    }
+    // Linux sends multicast by the interface that has the source's address; its TTL is 1.
+    let socket = UdpSocket::bind((address, 0))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Bound to the group, so that what is sent to one host never gets here; other clients of this host may do the same.

@@ -94,21 +94,28 @@ impl Driver {
     fn flush(&mut self, conn: Conn, now: Time) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.dirty = false;
-        if link.held {
+        // What is bounded are blocks: a handshake or a request that waited for them would end the link.
+        let ahead = link.ahead();
+        if link.held && ahead == 0 {
             return;
         }
         let Some(torrent) = link.torrent else { return };
         let Some(seat) = self.seats.get_mut(&torrent) else { return };
         let fresh = link.sent_in_turn == 0;
-        let most = self.bucket.as_mut().map_or(u64::MAX, |bucket| bucket.allowance(now));
+        let most = match &mut self.bucket {
+            Some(_) if link.held => ahead,
+            Some(bucket) => bucket.allowance(now).max(ahead),
+            None => u64::MAX,
+        };
         match link.flush(now, &seat.content, &mut self.send_buffer, most) {
             Ok(written) => {
                 if let Some(bucket) = &mut self.bucket {
                     bucket.spend(written as u64);
                 }
                 if link.has_output() && written as u64 >= most {
-                    link.held = true;
-                    self.held.push_back(conn);
+                    if !std::mem::replace(&mut link.held, true) {
+                        self.held.push_back(conn);
+                    }
                     self.watch(conn, false);
                     if fresh && written > 0 {
                         self.fed.push(conn);
@@ -192,14 +199,19 @@ impl Driver {
     /// The link is over by the peer's doing or the system's: the core is told, people only where it is odd.
     pub(super) fn hang_up(&mut self, conn: Conn, hangup: Hangup, now: Time) {
         let Some(link) = self.links.get(&conn) else { return };
-        let (peer, torrent) = (link.peer, link.torrent);
+        let (peer, torrent, dialled) = (link.peer, link.torrent, link.stage == Stage::Dialling);
+        // The core's word, with its reason, is waiting to be performed.
+        if matches!(hangup, Hangup::Refused) {
+            return;
+        }
         if let Hangup::Wire(error) = &hangup {
             self.tell(Event::Warning("malformed peer message", format!("{peer}: {error}")));
         }
         self.forget(conn);
         let Some(torrent) = torrent else { return };
         if let Some(seat) = self.seats.get_mut(&torrent) {
-            seat.swarm.handle(now, Input::Closed { conn });
+            let gone = if dialled { Input::DialFailed { peer } } else { Input::Closed { conn } };
+            seat.swarm.handle(now, gone);
         }
         if let Hangup::Store(error) = hangup {
             self.withdraw(torrent, error, now);

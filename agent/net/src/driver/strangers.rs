@@ -7,6 +7,7 @@ use super::link::{Link, Stage};
 use super::{Driver, Event, LISTENER};
 use crate::stream::Hangup;
 use boottorrent_swarm::Time;
+use boottorrent_swarm::fair::who_gives_way;
 use boottorrent_swarm::swarm::{Conn, Input};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -40,8 +41,7 @@ impl Driver {
     }
 
     pub(super) fn dial(&mut self, torrent: u32, peer: SocketAddrV4, now: Time) {
-        let begun =
-            if self.links.len() < self.max_links { self.begin_dial(peer) } else { Err(Errno::EMFILE.into()) };
+        let begun = if self.has_room(peer, now) { self.begin_dial(peer) } else { Err(Errno::EMFILE.into()) };
         match begun {
             Ok(socket) => {
                 let mut link = Link::new(self.new_conn(), socket, peer, Stage::Dialling);
@@ -94,7 +94,7 @@ impl Driver {
         let accepted = self.listeners.accept(listener, now);
         for (socket, peer) in accepted.links {
             // Beyond the bound a stranger is dropped at once: it tries others sooner than from a full backlog.
-            if self.links.len() >= self.max_links {
+            if !self.has_room(peer, now) {
                 let detail = format!("{peer}: {} links are enough", self.max_links);
                 self.tell(Event::Warning("link refused", detail));
             } else if self.takes_too_many(peer) {
@@ -111,6 +111,22 @@ impl Driver {
                 let _ = self.epoll.delete(listener.as_fd());
             }
         }
+    }
+
+    /// Where all links are taken, whoever has most of them gives one up for one that has fewer.
+    fn has_room(&mut self, peer: SocketAddrV4, now: Time) -> bool {
+        if self.links.len() < self.max_links {
+            return true;
+        }
+        let links = self.links.iter().filter(|(_, link)| link.stage != Stage::Dialling);
+        let links = links.map(|(conn, link)| (*link.peer.ip(), *conn));
+        let Some(conn) = who_gives_way(links, *peer.ip()) else { return false };
+        let torrent = self.links.get(&conn).and_then(|link| link.torrent);
+        self.hang_up(conn, Hangup::End, now);
+        if let Some(torrent) = torrent {
+            self.perform(torrent, now);
+        }
+        self.links.len() < self.max_links
     }
 
     /// Nobody is counted before so many links are there at all.

@@ -187,7 +187,7 @@ fn nodes_that_know_the_tracker_only_share() {
                 assert_eq!(announce.info_hash, HASH);
                 let peers = known.clone();
                 known.push(SocketAddrV4::new(*peer.ip(), announce.port));
-                Response::Announce { transaction, interval_s: 1, leechers: 0, seeders: 0, peers }
+                Response::Announce { transaction, interval_s: 1, leechers: 0, seeders: 0, peers, rack: None }
             }
             Request::Scrape { .. } => panic!("nobody asked for this"),
         };

@@ -378,7 +378,14 @@ fn the_tracker_introduces_two_nodes() {
                     peers.retain(|p| *p != at);
                     let others = peers.clone();
                     peers.push(at);
-                    Response::Announce { transaction, interval_s: 1, leechers: 1, seeders: 1, peers: others }
+                    Response::Announce {
+                        transaction,
+                        interval_s: 1,
+                        leechers: 1,
+                        seeders: 1,
+                        peers: others,
+                        rack: None,
+                    }
                 }
                 Request::Scrape { .. } => panic!("nobody asked for this"),
             };

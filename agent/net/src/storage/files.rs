@@ -1,5 +1,5 @@
-//! A store that is only read: the master's images. Reads by pread, so a file that shrinks is a short read and not a SIGBUS,
-//! and vouches for no byte of a file that is not the one that was hashed. Never writes.
+//! A store of files: the master's images, which are only read, and what is being downloaded. Reads by pread, so a file that
+//! shrinks is a short read and not a SIGBUS, and vouches for no byte of a master's file that is not the one that was hashed.
 
 use super::{Error, Layout, MAX_VECTORS, Part, SendError, Span, Store};
 use std::fs::{File, Metadata};

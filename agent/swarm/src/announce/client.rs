@@ -3,6 +3,7 @@
 
 use super::{Announce, Request, Response};
 use crate::Time;
+use crate::graph::Rack;
 use crate::rng::Rng;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
@@ -25,6 +26,8 @@ pub enum Outcome {
         leechers: u32,
         seeders: u32,
         peers: Vec<SocketAddrV4>,
+        /// Ours, if the tracker has told it.
+        rack: Option<Rack>,
     },
     /// The tracker said no, in its own words (untrusted bytes).
     Refused(Vec<u8>),
@@ -89,9 +92,9 @@ impl AnnounceClient {
                 (pending.tries, pending.due) = (0, now);
                 pending.transaction = self.rng.next_u32();
             }
-            Response::Announce { interval_s, leechers, seeders, peers, .. } if connected => {
+            Response::Announce { interval_s, leechers, seeders, peers, rack, .. } if connected => {
                 self.pending = None;
-                self.done = Some(Outcome::Peers { interval_s, leechers, seeders, peers });
+                self.done = Some(Outcome::Peers { interval_s, leechers, seeders, peers, rack });
             }
             Response::Error { message, .. } => {
                 // Trackers also say so when they have forgotten the connection id: the next announce asks for a new one.

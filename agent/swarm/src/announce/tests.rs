@@ -1,5 +1,6 @@
 use super::*;
 use crate::Time;
+use crate::graph::Rack;
 use core::time::Duration;
 
 fn announce() -> Announce {
@@ -41,7 +42,14 @@ fn responses_round_trip() {
     let peers = alloc::vec![SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 5), 6969); 2];
     for response in [
         Response::Connect { transaction: 1, connection: 2 },
-        Response::Announce { transaction: 1, interval_s: 2, leechers: 3, seeders: 4, peers },
+        Response::Announce {
+            transaction: 1,
+            interval_s: 2,
+            leechers: 3,
+            seeders: 4,
+            peers,
+            rack: Some(Rack(0)),
+        },
         Response::Scrape {
             transaction: 1,
             torrents: alloc::vec![Scraped { seeders: 1, completed: 2, leechers: 3 }],
@@ -52,6 +60,14 @@ fn responses_round_trip() {
         response.emit(&mut bytes);
         assert_eq!(Response::parse(&bytes), Some(response));
     }
+    let own = |head: [u8; 6]| [&[0, 0, 0, 1][..], &[0; 16], &head, &[10, 0, 0, 5, 0x1a, 0xe1]].concat();
+    let parsed = |head| match Response::parse(&own(head)) {
+        Some(Response::Announce { rack, peers, .. }) => (rack, peers.len()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(parsed([0, 1, 2, 3, 0, 0]), (Some(Rack(0x01_02_03)), 1));
+    assert_eq!(parsed([10, 0, 0, 9, 0, 0]), (None, 1), "a peer without a port");
+    assert_eq!(parsed([0, 1, 2, 3, 0, 1]), (None, 2));
     assert_eq!(parse_compact(&[0; 5]), None);
     assert_eq!(parse_compact(&[10, 0, 0, 1, 0, 0]), Some(Vec::new()), "port 0 is nobody");
 }
@@ -88,7 +104,7 @@ fn a_lost_datagram_costs_a_quarter_second() {
     answer(
         &mut client,
         at,
-        Response::Announce { transaction, interval_s: 9, leechers: 0, seeders: 0, peers },
+        Response::Announce { transaction, interval_s: 9, leechers: 0, seeders: 0, peers, rack: None },
     );
     assert!(matches!(client.poll(at), Some(Step::Done(Outcome::Peers { interval_s: 9, .. }))));
     assert_eq!(client.wake_at(), None);

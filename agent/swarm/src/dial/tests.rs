@@ -26,6 +26,22 @@ fn a_masters_back_off_ends_at_a_second_others_go_on() {
 }
 
 #[test]
+fn a_master_is_banned_by_its_address_alone_and_not_for_ever() {
+    let (mut book, mut rng) = (Book::default(), Rng::new(1));
+    let who = |n: u8, port| Who { addr: addr(1, port), peer_id: PeerId([n; 20]) };
+    book.learn(Time(0), addr(1, 1), true);
+    (2..6).for_each(|n| book.ban(who(n, n.into())));
+    book.ban(who(1, 2));
+    assert!(!book.is_banned(who(1, 1)), "liars share its host, one of them its id");
+    book.ban(who(1, 1));
+    assert!(book.is_banned(who(1, 1)) && book.due(Time(0), true, &mut rng).is_none());
+    book.pardon_masters(Time(0));
+    assert!(!book.is_banned(who(1, 1)) && book.is_banned(who(2, 2)));
+    assert_eq!(book.due(Time(0), true, &mut rng), None, "not at once");
+    assert_eq!(book.due(Time(0) + REDIAL_MASTER, true, &mut rng), Some(addr(1, 1)));
+}
+
+#[test]
 fn a_forged_list_does_not_grow_the_book() {
     let mut book = Book::default();
     (0..=u16::MAX).for_each(|port| book.learn(Time(0), addr(9, port), false));
@@ -38,6 +54,8 @@ fn bans_hold_by_id_by_address_and_by_host() {
     let mut book = Book::default();
     let who = |n: u8, port| Who { addr: addr(1, port), peer_id: PeerId([n; 20]) };
     book.learn(Time(0), addr(1, 1), false);
+    book.ban(who(1, 1));
+    book.ban(who(1, 1));
     book.ban(who(1, 1));
     assert!(book.is_banned(who(1, 9)) && book.is_banned(who(9, 1)) && !book.is_banned(who(9, 9)));
     book.ban(who(2, 2));

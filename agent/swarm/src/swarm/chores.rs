@@ -8,8 +8,9 @@ use crate::limits::{
     LOCAL_KNOWN, MAX_DIALS, SILENT, TRACKER_GONE,
 };
 use crate::wire::OwnedMessage;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
 /// When the tracker hears of us again.
@@ -59,6 +60,7 @@ impl Swarm {
             self.chores_at = self.now + wait;
             self.look_at_links();
             if self.is_starved() && !self.pieces.is_complete() {
+                self.book.pardon_masters(self.now);
                 self.wake_pickers();
             }
             self.reannounce();
@@ -93,7 +95,11 @@ impl Swarm {
         if self.pieces.is_complete() || self.stopped {
             return;
         }
-        let links = self.peers.len();
+        let mut links = self.peers.len();
+        if links >= self.config.target as usize {
+            // One machine under many names is no reason to look for no others.
+            links = self.peers.values().map(|p| *p.remote.ip()).collect::<BTreeSet<Ipv4Addr>>().len();
+        }
         let mut under_way = self.book.dialling();
         while under_way < MAX_DIALS {
             let enough = links + under_way >= self.config.target as usize;

@@ -2,6 +2,7 @@
 
 use crate::announce::Event;
 use crate::bitfield::Bitfield;
+use crate::graph::Rack;
 use crate::limits;
 use crate::metainfo::{Block, Geometry, Piece};
 use crate::wire::{Handshake, Message, OwnedMessage};
@@ -138,6 +139,10 @@ pub enum Input<'a> {
         interval_s: u32,
         /// Who still downloads, as the tracker counts them.
         leechers: u32,
+    },
+    /// The tracker knows the rack that we are in: that counts more than what addresses look like.
+    Placed {
+        rack: Rack,
     },
     /// Peers from elsewhere.
     Peers {

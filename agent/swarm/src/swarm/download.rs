@@ -74,8 +74,8 @@ impl Swarm {
     fn answered(&mut self, conn: Conn, block: Block) -> Option<Pending> {
         let peer = self.peers.get_mut(&conn)?;
         peer.last_in = self.now;
-        peer.moved(self.now);
         let at = peer.find(block)?;
+        peer.moved(self.now);
         peer.settle(at)
     }
 
@@ -290,6 +290,18 @@ impl Swarm {
         self.look_again |= take == Take::First && self.pieces.wanted().is_empty();
     }
 
+    /// The link does not fetch this piece any longer.
+    pub(super) fn give_up_piece(&mut self, conn: Conn, piece: Piece) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.arriving().is_some_and(|block| block.piece == piece) {
+            return;
+        }
+        peer.claims.retain(|(p, _)| *p != piece);
+        let asked: Vec<Block> = peer.requests.iter().map(|r| r.block).filter(|b| b.piece == piece).collect();
+        self.pieces.disown(piece, conn);
+        asked.into_iter().for_each(|block| self.cancel(conn, block));
+    }
+
     /// A piece that we wait for has appeared elsewhere: whoever has not begun to send it is asked for a rarer one.
     pub(super) fn rethink(&mut self, piece: Piece) {
         let Some(open) = self.pieces.get(piece).filter(|o| o.is_untouched() && !o.solo) else { return };
@@ -298,11 +310,7 @@ impl Swarm {
             if peer.control.is_some() || !self.picker.is_better_left(&self.pieces, &peer.have, piece) {
                 continue;
             }
-            peer.claims.retain(|(p, _)| *p != piece);
-            let asked: Vec<Block> =
-                peer.requests.iter().map(|r| r.block).filter(|b| b.piece == piece).collect();
-            self.pieces.disown(piece, conn);
-            asked.into_iter().for_each(|block| self.cancel(conn, block));
+            self.give_up_piece(conn, piece);
             self.look_again = true;
             self.pump(conn);
         }
@@ -318,7 +326,9 @@ impl Swarm {
         let start = self.rng.below(u32::try_from(wanted.len()).unwrap_or(u32::MAX)) as usize;
         let fresh = wanted.iter().cycle().skip(start).take(wanted.len()).copied();
         let open = self.pieces.opened().map(|(p, _)| p);
-        let block = fresh.chain(open).filter(|p| peer.have.has(*p)).find_map(|p| self.pieces.probe(p));
+        // One that is begun first: of pieces that are never finished none is verified, and who has proved nothing is asked for
+        // few.
+        let block = open.chain(fresh).filter(|p| peer.have.has(*p)).find_map(|p| self.pieces.probe(p));
         if let Some(block) = block {
             self.request(conn, block, false);
         }

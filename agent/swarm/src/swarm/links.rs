@@ -1,6 +1,7 @@
 //! Links come and go. Decides which of two links to the same peer stays, and what is said first on each.
 
 use super::{CloseReason, Conn, Output, PeerStat, Swarm};
+use crate::fair::who_gives_way;
 use crate::limits::{MAX_BACKLOG, MAX_DEPARTED, QUEUE, SIMULTANEOUS};
 use crate::peers::Peer;
 use crate::pieces::Who;
@@ -29,7 +30,7 @@ impl Swarm {
             return;
         }
         let mut peer = Peer::new(self.now, remote, outgoing, &self.config.geometry);
-        peer.is_far = self.config.is_far(*remote.ip());
+        peer.is_far = self.is_far(&peer);
         peer.is_master = outgoing && self.book.is_master(remote);
         self.peers.insert(conn, peer);
         if self.stopped {
@@ -106,7 +107,11 @@ impl Swarm {
             self.close(twin, CloseReason::Duplicate);
             self.note_listens(conn, address);
         } else if self.shaken() >= self.config.max_peers as usize && !is_master {
-            return Err(CloseReason::TooManyPeers);
+            let host = *host;
+            let strangers = self.peers.iter().filter(|(_, p)| p.peer_id.is_some() && !p.is_master);
+            let links = strangers.map(|(conn, p)| (*p.remote.ip(), *conn));
+            let other = who_gives_way(links, host).ok_or(CloseReason::TooManyPeers)?;
+            self.close(other, CloseReason::TooManyPeers);
         }
         Ok(())
     }
@@ -147,7 +152,18 @@ impl Swarm {
             port: self.config.listen_port,
             upload_only: Some(self.pieces.is_complete()),
             control: Some(EXT_CONTROL),
+            rack: self.rack,
         }
+    }
+
+    /// Something in our extended handshake has changed: those who have had one get another (BEP 10).
+    pub(super) fn greet_again(&mut self) -> Vec<Conn> {
+        let links: Vec<Conn> = self.peers.iter().filter(|(_, p)| p.extended).map(|(c, _)| *c).collect();
+        for conn in &links {
+            let hello = self.extended_handshake();
+            self.send(*conn, OwnedMessage::Extended(hello));
+        }
+        links
     }
 
     /// Sends a control message; these do not wait for room, so a peer that never reads is dropped.

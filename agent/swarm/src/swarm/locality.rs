@@ -2,6 +2,7 @@
 //! Decides what may be fetched from afar; where nobody is far it decides nothing.
 
 use super::{Conn, Swarm};
+use crate::graph::Rack;
 use crate::limits::{FETCHING_KEPT, FETCHING_MAX, STARVED};
 use crate::metainfo::Piece;
 use crate::peers::Peer;
@@ -28,6 +29,41 @@ impl Spared {
 }
 
 impl Swarm {
+    /// Racks tell more than addresses do, where there are any: who has none is in none of them.
+    pub(super) fn is_far(&self, peer: &Peer) -> bool {
+        match (self.rack, peer.rack) {
+            (None, None) => self.config.is_far(*peer.remote.ip()),
+            (own, theirs) => own != theirs,
+        }
+    }
+
+    /// The tracker has told our rack.
+    pub(super) fn placed(&mut self, rack: Rack) {
+        if self.rack.replace(rack) == Some(rack) {
+            return;
+        }
+        for conn in self.greet_again() {
+            self.place(conn);
+        }
+    }
+
+    /// Looks again whether the peer is far.
+    pub(super) fn place(&mut self, conn: Conn) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let is_far = self.is_far(peer);
+        if is_far == peer.is_far {
+            return;
+        }
+        for piece in self.config.geometry.all().filter(|p| peer.have.has(*p)) {
+            self.picker.vanished(piece, peer.is_far);
+            self.picker.appeared(piece, is_far);
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.is_far = is_far;
+        }
+        self.wake_pickers();
+    }
+
     /// Nothing has come for so long that whatever is to be had is taken.
     pub(super) fn is_starved(&self) -> bool {
         self.now.since(self.fed) >= STARVED

@@ -32,8 +32,10 @@ impl Swarm {
                 Ok(())
             }
             Message::Interested => {
-                peer.interested = true;
-                self.serve();
+                // Said again it changes nothing, and the scheduler is dear.
+                if !core::mem::replace(&mut peer.interested, true) {
+                    self.serve();
+                }
                 Ok(())
             }
             Message::NotInterested => {
@@ -135,6 +137,7 @@ impl Swarm {
             self.picker.vanished(piece, peer.is_far);
             if !self.pieces.have().has(piece) {
                 peer.useful = peer.useful.saturating_sub(1);
+                self.give_up_piece(conn, piece);
                 self.woo(conn);
                 self.wake_pickers();
             }
@@ -166,9 +169,11 @@ impl Swarm {
             peer.control = Some(id).filter(|id| *id != 0);
         }
         peer.upload_only |= hello.upload_only == Some(true);
+        peer.rack = hello.rack.or(peer.rack);
         let remote = peer.remote;
         let listens = hello.port.map(|port| SocketAddrV4::new(*remote.ip(), port));
         self.note_listens(conn, listens);
+        self.place(conn);
         self.serve();
         self.leave_if_redundant(conn);
     }

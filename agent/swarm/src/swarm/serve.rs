@@ -131,10 +131,7 @@ impl Swarm {
             self.flush_haves(conn);
             self.woo(conn);
         }
-        let links: Vec<Conn> = self.peers.iter().filter(|(_, p)| p.extended).map(|(c, _)| *c).collect();
-        for conn in links {
-            let hello = self.extended_handshake();
-            self.send(conn, OwnedMessage::Extended(hello));
+        for conn in self.greet_again() {
             self.leave_if_redundant(conn);
         }
     }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::limits::UNPROVEN_PIECES;
 use crate::metainfo::{BLOCK, Block, Geometry};
 use crate::wire::{BlockClaim, ExtHandshake, Handshake, Message, OwnedMessage};
 use crate::{InfoHash, PeerId};
@@ -10,6 +9,7 @@ use core::time::Duration;
 
 mod stalls;
 mod locality;
+mod hostile;
 
 const HASH: InfoHash = InfoHash([7; 20]);
 const PIECES: u32 = 8;
@@ -225,124 +225,6 @@ fn the_masters_link_is_held_and_dialled_again() {
 }
 
 #[test]
-fn a_false_piece_bans_its_only_sender() {
-    let mut b = Bench::new(Have::None);
-    let first = b.seeder(1);
-    let out = b.drain(1, first, |_| false);
-    assert_eq!(closes(&out), [(1, CloseReason::FalsePiece)]);
-    assert_eq!(closes(&b.link(1, true)), [(1, CloseReason::FalsePiece)]);
-    assert_eq!(b.swarm.progress().pieces_failed, 1);
-}
-
-/// However fast it is: the hash may be far behind the wire.
-#[test]
-fn an_unproven_peer_is_asked_for_a_few_pieces() {
-    let mut b = Bench::new(Have::None);
-    let mut waiting = b.seeder(1);
-    let mut unverified = Vec::new();
-    while let Some(c) = waiting.pop() {
-        b.deliver(1, c);
-        let out = b.out();
-        waiting.extend(requests(&out, 1));
-        unverified.extend(out.into_iter().filter(|o| matches!(o, Output::Verify { .. })));
-    }
-    let [Output::Verify { piece }, ..] = unverified[..] else { panic!("{unverified:?}") };
-    assert_eq!(unverified.len(), UNPROVEN_PIECES);
-    b.input(Input::Verified { piece, ok: true });
-    let first = requests(&b.out(), 1);
-    let out = b.drain(1, first, |_| true);
-    let later = out.iter().filter(|o| matches!(o, Output::Verify { .. })).count();
-    assert_eq!(later, PIECES as usize - UNPROVEN_PIECES, "proven by one");
-}
-
-/// Two seeders send halves of the last piece, the second a false one: it alone is banned.
-#[test]
-fn of_two_senders_the_false_one_is_found() {
-    let mut have = Bitfield::all(&geometry());
-    have.clear(geometry().piece(0).unwrap());
-    let mut b = Bench::new(Have::Some(have));
-    let one = b.seeder(1);
-    let two = b.seeder(2);
-    assert_eq!((one.len(), two.len()), (4, 4), "both are asked at the end");
-    for c in &one[..2] {
-        b.deliver(1, *c);
-    }
-    b.out();
-    for c in two.iter().filter(|c| !one[..2].contains(c)) {
-        b.deliver(2, *c);
-    }
-    let piece = geometry().piece(0).unwrap();
-    assert!(b.out().contains(&Output::Verify { piece }));
-    b.input(Input::Verified { piece, ok: false });
-    let out = b.out();
-    assert!(closes(&out).is_empty(), "nobody is proven false yet");
-    // What both still owe from before the piece came out false, and then the piece again, from one link alone.
-    let again: Vec<(u8, Vec<BlockClaim>)> = [1, 2].map(|n| (n, requests(&out, n))).into_iter().collect();
-    let (solo, asked) = again.iter().find(|(_, r)| !r.is_empty()).unwrap().clone();
-    assert!(again.iter().filter(|(_, r)| !r.is_empty()).count() == 1, "one link alone: {again:?}");
-    let out = b.drain(solo, asked, |_| solo == 1);
-    let banned: Vec<Conn> =
-        closes(&out).into_iter().filter(|(_, r)| *r == CloseReason::FalsePiece).map(|(c, _)| c).collect();
-    assert_eq!(banned, [2], "whoever was asked alone");
-}
-
-/// Everybody is told the master's id: it must neither push the master out nor get it banned.
-#[test]
-fn a_liar_under_the_masters_id_harms_nobody_else() {
-    let mut b = Bench::with(Have::None, alloc::vec![addr(1)]);
-    let dial = |b: &mut Bench, conn| {
-        b.input(Input::Connected { conn, peer: addr(1), outgoing: true });
-        b.input(Input::Handshake { conn, handshake: Handshake::new(HASH, id(1)) });
-        closes(&b.out())
-    };
-    assert_eq!(dial(&mut b, 10), []);
-    b.input(Input::Connected { conn: 2, peer: addr(2), outgoing: false });
-    b.input(Input::Handshake { conn: 2, handshake: Handshake::new(HASH, id(1)) });
-    assert_eq!(closes(&b.out()), [], "the master stays");
-    b.say(2, Message::HaveAll).say(2, Message::Unchoke);
-    let first = requests(&b.out(), 2);
-    let out = b.drain(2, first, |_| false);
-    assert_eq!(closes(&out), [(2, CloseReason::FalsePiece)], "the liar alone");
-    b.input(Input::Closed { conn: 10 });
-    assert_eq!(dial(&mut b, 11), [], "the master may come back");
-}
-
-/// A suspect that is to send the piece alone, and then does not, must not hold it: found by fuzzing.
-#[test]
-fn a_suspect_cannot_hold_a_piece_back() {
-    for lie in [Message::Choke, Message::Unchoke, Message::DontHave(0), Message::Reject(claim(0, 0))] {
-        let mut have = Bitfield::all(&geometry());
-        have.clear(geometry().piece(0).unwrap());
-        let mut b = Bench::new(Have::Some(have));
-        let (one, two) = (b.seeder(1), b.seeder(2));
-        for c in &one[..2] {
-            b.deliver(1, *c);
-        }
-        for c in two.iter().filter(|c| !one[..2].contains(c)) {
-            b.deliver(2, *c);
-        }
-        b.out();
-        b.input(Input::Verified { piece: geometry().piece(0).unwrap(), ok: false });
-        // One of the suspects has gone, the other one stays and sends nothing.
-        b.input(Input::Closed { conn: 1 });
-        b.say(2, lie.clone());
-        let mut waiting = b.seeder(3);
-        for _ in 0..100 {
-            if let Message::Reject(_) = lie {
-                let asked = requests(&b.out(), 2);
-                asked.into_iter().for_each(|c| {
-                    b.say(2, Message::Reject(c));
-                });
-            }
-            let out = b.wait(100);
-            waiting.extend(requests(&out, 3));
-            b.drain(3, core::mem::take(&mut waiting), |_| true);
-        }
-        assert!(b.swarm.is_complete(), "{lie:?}: {:?}", b.swarm.progress());
-    }
-}
-
-#[test]
 fn one_writer_a_block_and_none_for_verified_pieces() {
     let mut have = Bitfield::all(&geometry());
     have.clear(geometry().piece(5).unwrap());
@@ -451,31 +333,6 @@ fn haves_wait_for_company_and_are_not_told_to_owners() {
 }
 
 #[test]
-fn hostile_input_costs_its_link_only() {
-    let long = BlockClaim { index: 0, offset: 0, length: BLOCK + 1 };
-    let cases: [&[Message<'_>]; 8] = [
-        &[Message::Have(PIECES)],
-        &[Message::Bitfield(&[0xff, 0])],
-        &[Message::HaveAll, Message::HaveNone],
-        &[Message::Have(0), Message::HaveAll],
-        &[Message::Have(0), Message::Bitfield(&[0xff, 0])],
-        &[Message::Request(claim(PIECES, 0))],
-        &[Message::Request(long)],
-        &[Message::DontHave(u32::MAX)],
-    ];
-    for case in cases {
-        let mut b = Bench::new(Have::None);
-        b.link(9, true);
-        b.link(1, true);
-        case.iter().for_each(|m| _ = b.say(1, m.clone()));
-        let out = b.out();
-        assert!(matches!(closes(&out)[..], [(1, CloseReason::Protocol(_))]), "{case:?}: {out:?}");
-        let later = b.wait(3000);
-        assert!(closes(&later).is_empty());
-    }
-}
-
-#[test]
 fn a_later_bitfield_is_many_haves() {
     let mut b = Bench::new(Have::None);
     b.link(1, true);
@@ -485,15 +342,6 @@ fn a_later_bitfield_is_many_haves() {
     b.say(1, Message::Bitfield(&[0x80]));
     let out = b.out();
     assert!(closes(&out).is_empty() && sends(&out, 1).contains(&OwnedMessage::Interested), "{out:?}");
-}
-
-#[test]
-fn who_only_asks_and_never_reads_is_dropped() {
-    let mut b = Bench::new(Have::None);
-    b.link(1, true);
-    b.input(Input::Room { conn: 1, bytes: 0 });
-    (0..20_000).for_each(|_| _ = b.say(1, Message::Request(claim(0, 0))));
-    assert_eq!(closes(&b.out()), [(1, CloseReason::Backlog)]);
 }
 
 #[test]
@@ -536,18 +384,6 @@ fn without_a_tracker_the_local_network_is_asked_once_a_minute() {
     assert_eq!(said(&complete.wait(100_000)), 0, "the complete wait to be asked");
     complete.input(Input::Local { peer: addr(9) }).input(Input::Local { peer: addr(9) });
     assert_eq!(complete.out().iter().filter(|o| **o == Output::Dial { peer: addr(9) }).count(), 1);
-}
-
-#[test]
-fn forged_local_announces_leave_room_for_the_trackers() {
-    let mut b = Bench::new(Have::None);
-    for n in 0..1000u16 {
-        b.input(Input::Local { peer: SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 1000 + n) });
-    }
-    assert_eq!(b.swarm.progress().peers_known, 300);
-    assert!(b.out().iter().filter(|o| matches!(o, Output::Dial { .. })).count() <= 50);
-    b.input(Input::Tracked { peers: &[addr(1)], interval_s: 10, leechers: 1 });
-    assert_eq!(b.swarm.progress().peers_known, 301);
 }
 
 #[test]

@@ -107,6 +107,21 @@ fn cancelled_requests_are_not_sent() {
     assert_eq!(sent(&mut uploads(1), Time(0), &mut peers).len() as u32, BLOCKS - 1);
 }
 
+#[test]
+fn a_piece_that_is_not_asked_to_its_end_is_looked_at_again() {
+    let mut peers = peers(1);
+    ask(&mut peers, 0, 0);
+    let last = geometry().block(geometry().piece(0).unwrap(), BLOCKS - 1).unwrap();
+    peers.get_mut(&0).unwrap().queue.cancel(last);
+    let mut uploads = uploads(1);
+    sent(&mut uploads, Time(0), &mut peers);
+    let have = Bitfield::all(&geometry());
+    let end = Time(0) + TURN_KEPT;
+    assert_eq!(next(&mut uploads, Time(0) + UPLOAD_STALL, &mut peers, &have), Turn::Wait(Some(end)));
+    assert_eq!(next(&mut uploads, end, &mut peers, &have), Turn::Wait(None));
+    assert_eq!(peers[&0].declined.until(end), None, "it lacks the rest");
+}
+
 /// Our own nodes, by peer id.
 fn ours(ids: &[u8]) -> Peers {
     let mut peers = peers(ids.len() as u32);

@@ -1,7 +1,8 @@
-//! The extended handshake (BEP 10): queue length, listening port, BEP 21's `upload_only`.
+//! The extended handshake (BEP 10): queue length, listening port, BEP 21's `upload_only`, our own extension and rack.
 //! Decides which keys count; the others, and wrong types, are ignored.
 
 use crate::bencode::{self, Writer};
+use crate::graph::Rack;
 use crate::wire::message::EXT_DONTHAVE;
 use alloc::vec::Vec;
 
@@ -16,12 +17,17 @@ pub struct ExtHandshake {
     pub upload_only: Option<bool>,
     /// The id under which the sender takes [`crate::wire::Control`] messages; 0 takes it back (BEP 10).
     pub control: Option<u8>,
+    /// Where the sender is, if its tracker has told it.
+    pub rack: Option<Rack>,
 }
 
 impl ExtHandshake {
     pub(crate) fn emit(&self, out: &mut Vec<u8>) {
         let mut w = Writer::new();
         w.dict(|w| {
+            if let Some(Rack(number)) = self.rack {
+                w.str("bt_rack").int(u64::from(number));
+            }
             w.str("m").dict(|w| {
                 if let Some(id) = self.control {
                     w.str("bt_ctl").int(u64::from(id));
@@ -51,6 +57,7 @@ impl ExtHandshake {
             reqq: dict.uint("reqq").map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             port: dict.uint("p").and_then(|n| u16::try_from(n).ok()).filter(|&p| p != 0),
             upload_only: dict.uint("upload_only").map(|n| n != 0),
+            rack: dict.uint("bt_rack").and_then(|n| u32::try_from(n).ok()).map(Rack),
         })
     }
 }

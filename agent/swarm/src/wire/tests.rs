@@ -1,4 +1,5 @@
 use super::*;
+use crate::graph::Rack;
 use crate::metainfo::{BLOCK, Geometry};
 use crate::{InfoHash, PeerId};
 use alloc::vec::Vec;
@@ -15,8 +16,9 @@ fn open() -> Decoder {
 
 fn messages() -> Vec<Message<'static>> {
     let c = BlockClaim { index: 1, offset: 2 * BLOCK, length: BLOCK };
+    let rack = Some(Rack(300));
     let hello =
-        ExtHandshake { reqq: Some(2000), port: Some(6881), upload_only: Some(true), control: Some(8) };
+        ExtHandshake { reqq: Some(2000), port: Some(6881), upload_only: Some(true), control: Some(8), rack };
     alloc::vec![
         Message::KeepAlive,
         Message::Choke,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::tracker::config::TrackedTorrent;
+use crate::tracker::config::{RackConfig, TrackedTorrent};
 use boottorrent_swarm::announce::Event;
 use boottorrent_swarm::{Mac, PeerId};
 use std::time::Duration;
@@ -68,6 +68,29 @@ fn peers(response: &Response) -> Vec<String> {
     let mut peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
     peers.sort();
     peers
+}
+
+#[test]
+fn our_own_nodes_are_told_the_named_rack_that_they_are_in() {
+    let mut tracker = tracker();
+    let rack = |name: &str, network: &str| RackConfig {
+        name: name.into(),
+        networks: vec![network.parse().unwrap()],
+        ..RackConfig::default()
+    };
+    let named_racks = vec![rack("a", "10.0.1.0/28"), rack("b", "10.0.1.16/28")];
+    tracker.configure(TrackerConfig { named_racks, ..tracker.config.clone() });
+    let told_rack = |tracker: &mut Tracker, n: u8, id: Option<PeerId>| {
+        let told = told(n, 9, Event::Started);
+        let told = Announce { peer_id: id.unwrap_or(told.peer_id), ..told };
+        let Response::Announce { rack, .. } = announce(tracker, Time(1), node(n), told) else { panic!() };
+        rack
+    };
+    let foreign = Some(PeerId(*b"-TR3000-525400abcdef"));
+    assert_eq!(told_rack(&mut tracker, 1, None), Some(Rack(0)));
+    assert_eq!(told_rack(&mut tracker, 17, None), Some(Rack(1)));
+    assert_eq!(told_rack(&mut tracker, 18, foreign), None, "others would not know what it is");
+    assert_eq!(told_rack(&mut tracker, 33, None), None, "of a subnet's its lease tells it");
 }
 
 #[test]

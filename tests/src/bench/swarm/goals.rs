@@ -12,6 +12,8 @@ const FLOOR: f64 = 1.08;
 const SMALL: f64 = 1.15;
 const SMALL_MIB: u32 = 64;
 const MASTER_COPIES: f64 = 1.10;
+/// Of the bytes that a room needs.
+const TWICE: f64 = 0.005;
 /// CPU seconds for each GB: of a node among sixteen at 100 Mbit/s, and of both sides at raw speed.
 const NODE_CPU: f64 = 3.0;
 const RAW_CPU: f64 = 2.0;
@@ -24,7 +26,12 @@ pub(crate) const MEMORY_PEERS: u8 = 50;
 
 pub(crate) fn figures(report: &Report) -> Vec<Figure> {
     let ours = report.rows.iter().filter(|row| row.name == "ours");
-    ours.flat_map(|row| row.run().map_or_else(Vec::new, |run| of(report, row, run))).collect()
+    let noted = |row: &Row, figure: Figure| {
+        let words = if row.disturbed() { " (disturbed by others)" } else { "" };
+        Figure { measured: figure.measured + words, ..figure }
+    };
+    let all = |row: &Row| row.run().map_or_else(Vec::new, |run| of(report, row, run));
+    ours.flat_map(|row| all(row).into_iter().map(move |figure| noted(row, figure))).collect()
 }
 
 fn of(report: &Report, row: &Row, run: &Run) -> Vec<Figure> {
@@ -54,7 +61,10 @@ fn of(report: &Report, row: &Row, run: &Run) -> Vec<Figure> {
     }
     let rivals = || same_case(report, row).filter(|other| other.is_peer || other.name == "udpcast");
     if let Some((name, best)) = least(rivals(), Run::makespan) {
-        let measured = format!("{:.2} s, {name} {best:.2} s", run.makespan());
+        // Who came to no end is no proof of anything.
+        let lost: Vec<&str> = rivals().filter(|row| row.run().is_none()).map(|row| row.name).collect();
+        let lost = if lost.is_empty() { String::new() } else { format!(", failed: {}", lost.join(", ")) };
+        let measured = format!("{:.2} s, {name} {best:.2} s{lost}", run.makespan());
         figures.push(judged(
             format!("{what}: before every peer and multicast"),
             measured,
@@ -66,6 +76,11 @@ fn of(report: &Report, row: &Row, run: &Run) -> Vec<Figure> {
         let measured = format!("{:.3} copies", run.master_copies);
         let kept = run.master_copies <= MASTER_COPIES;
         figures.push(judged(format!("{what}: master's upload"), measured, "at most 1.10", kept));
+    }
+    if let Some(twice) = run.duplicates {
+        let share = twice / row.case.bytes() / f64::from(row.case.nodes);
+        let (measured, kept) = (format!("{:.2} %", share * 100.0), share <= TWICE);
+        figures.push(judged(format!("{what}: received twice"), measured, "at most 0.5 %", kept));
     }
     if row.case.nodes == 16 && row.case.mbit == Some(100) {
         let best = least(same_case(report, row).filter(|other| other.is_peer), |run| run.cpu_node);

@@ -19,8 +19,9 @@ use std::time::{Duration, SystemTime};
 
 /// A program has this long to get to the barrier, or a server to serve.
 const READY: Duration = Duration::from_secs(60);
-/// Whoever needs longer than plain HTTP from one server, and this, is not waited for.
+/// Whoever needs longer than plain HTTP from one server, or than so many copies, and this, is not waited for.
 const MERCY: Duration = Duration::from_secs(120);
+const PATIENCE_COPIES: f64 = 18.0;
 /// How often memory is looked at; the ends are taken from the files' own times.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -50,10 +51,11 @@ impl Case {
         }
     }
 
-    /// Seconds that the slowest sensible way takes: one copy after the other from the master.
+    /// What the slowest sensible way takes, one copy after the other from the master; but with a large room nobody has to
+    /// wait for an hour to see that somebody else's client is not made for it.
     fn patience(&self) -> Duration {
         let copy = self.mbit.map_or(0.0, |mbit| self.bytes() * 8.0 / (f64::from(mbit) * 1e6));
-        MERCY + Duration::from_secs_f64(copy * 1.5 * f64::from(self.nodes))
+        MERCY + Duration::from_secs_f64(copy * (1.5 * f64::from(self.nodes)).min(PATIENCE_COPIES))
     }
 }
 

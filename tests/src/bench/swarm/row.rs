@@ -3,6 +3,7 @@
 use super::contestant::Contestant;
 use super::load::DISTURBED;
 use super::race::{Case, Run, run_once};
+use crate::error::LabError;
 use serde_json::{Value, json};
 
 /// So many runs more than wished for are spent on a row that others disturb.
@@ -38,6 +39,10 @@ impl Row {
                 Err(error) => {
                     eprintln!("{error}");
                     row.failures.push(error.to_string());
+                    // What stood still once takes as long to say so again.
+                    if matches!(error, LabError::Timeout { .. }) {
+                        break;
+                    }
                 }
             }
         }

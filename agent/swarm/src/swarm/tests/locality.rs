@@ -2,6 +2,7 @@
 //! Never the links themselves, which are the tracker's graph.
 
 use super::*;
+use crate::graph::Rack;
 use crate::limits::{FETCHING_KEPT, STARVED};
 use crate::wire::Control;
 
@@ -80,6 +81,47 @@ fn a_lost_fetcher_and_an_idle_neighbour_delay_only() {
     b.own(2, true);
     assert_ne!(b.offer(2, None), []);
     assert!(FETCHING_KEPT > STARVED);
+}
+
+/// By addresses all are far from each other or near; the tracker and the peers themselves say otherwise.
+#[test]
+fn racks_that_are_told_count_more_than_addresses() {
+    let mut b = bench();
+    let says = |b: &mut Bench, n: u8, rack: Option<Rack>| {
+        let hello = ExtHandshake { control: Some(8), rack, ..ExtHandshake::default() };
+        b.say(Conn::from(n), Message::Extended(hello));
+    };
+    b.own(FAR, true);
+    NEAR.iter().for_each(|n| drop(b.own(*n, false)));
+    for piece in 0..4 {
+        b.say(Conn::from(NEAR[0]), Message::Have(piece));
+    }
+    b.out();
+    b.input(Input::Placed { rack: Rack(5) });
+    let told = |out: &[Output]| {
+        let hello =
+            |m: &OwnedMessage| matches!(m, OwnedMessage::Extended(hello) if hello.rack == Some(Rack(5)));
+        [FAR, NEAR[0], NEAR[1]].map(|n| sends(out, Conn::from(n)).iter().any(hello))
+    };
+    assert_eq!(told(&b.out()), [true; 3]);
+    b.input(Input::Placed { rack: Rack(5) });
+    assert_eq!(told(&b.out()), [false; 3], "nothing new");
+    // The neighbour by address is of another rack: what it has does not spare the way. The other one is of ours.
+    says(&mut b, NEAR[0], Some(Rack(6)));
+    says(&mut b, NEAR[1], Some(Rack(5)));
+    b.say(Conn::from(NEAR[1]), Message::Have(2));
+    for piece in 4..7 {
+        b.say(Conn::from(NEAR[1]), Message::Control { id: 8, control: Control::Fetching(piece) });
+    }
+    b.out();
+    b.say(Conn::from(FAR), Message::Control { id: 8, control: Control::Offer(Some(0)) });
+    let out = b.out();
+    assert_eq!(asks(&requests(&out, FAR)), BTreeSet::from([0]));
+    assert_eq!((fetching(&out, NEAR[0]), fetching(&out, NEAR[1])), (Vec::new(), alloc::vec![0]));
+    // The far one turns out to be of our rack: it may be asked for whatever there is.
+    assert!(!asks(&b.offer(NEAR[0], Some(2))).contains(&2), "a copy is near");
+    says(&mut b, NEAR[0], Some(Rack(5)));
+    assert_eq!(asks(&b.offer(NEAR[0], Some(3))), BTreeSet::from([3]));
 }
 
 #[test]
