@@ -227,7 +227,8 @@ impl<'p> World<'p> {
         let seed = self.rng.next_u64();
         let mut config = Config::new(InfoHash([1; 20]), peer_id, self.geometry, have, seed);
         config.listen_port = Some(PORT);
-        config.own = Some(self.addresses.of(n));
+        // The master serves every network, and is in none.
+        config.own = (n > 0).then(|| self.addresses.of(n));
         config.near_prefix = self.addresses.near_prefix;
         if n > 0 {
             config.master = vec![self.addresses.of(0)];

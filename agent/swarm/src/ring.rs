@@ -14,12 +14,13 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// None: there are so many nodes that the way round is longer than what variety costs, or the way round would lead
-    /// again and again over links that are to be spared. `crowd`: how many there are by the tracker's count, since of a
+    /// again and again over links that are to be spared, be they ours or, for a source, those of others. `crowd`: how many there are by the tracker's count, since of a
     /// large room a newcomer knows some only.
     pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
         let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
         let few = (crowd as usize) < RING_MAX && nodes().count() < RING_MAX;
-        let fits = few && nodes().all(|p| !p.is_far);
+        let is_one_rack = nodes().zip(nodes().skip(1)).all(|(one, other)| one.rack == other.rack);
+        let fits = few && is_one_rack && nodes().all(|p| !p.is_far);
         fits.then_some(Ring { own })
     }
 
@@ -57,6 +58,7 @@ fn number(PeerId(id): PeerId) -> (u128, u32) {
 mod tests {
     use super::*;
     use crate::Time;
+    use crate::graph::Rack;
     use crate::metainfo::{BLOCK, Geometry};
     use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -93,5 +95,10 @@ mod tests {
         assert!(!ring(&peers(1..=RING_MAX as u8)));
         few.get_mut(&3).unwrap().is_far = true;
         assert!(!ring(&few));
+        let mut few = peers(1..9);
+        few.values_mut().for_each(|p| p.rack = Some(Rack(7)));
+        assert!(ring(&few), "one rack");
+        few.get_mut(&3).unwrap().rack = Some(Rack(8));
+        assert!(!ring(&few), "far from each other, if not from us");
     }
 }

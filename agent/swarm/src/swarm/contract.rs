@@ -62,7 +62,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the way to this host leads out of our network; nobody is far where we do not know our own address.
+    /// The address of our network, if links out of it are to be spared.
+    pub(crate) fn network(&self) -> Option<Ipv4Addr> {
+        let rest = u32::MAX.checked_shl(32 - u32::from(self.near_prefix.min(32)))?;
+        self.own.map(|own| Ipv4Addr::from_bits(own.ip().to_bits() & rest))
+    }
+
+    /// Whether the way to this host leads out of our network.
     pub(crate) fn is_far(&self, host: Ipv4Addr) -> bool {
         let differs = |own: &SocketAddrV4| (own.ip().to_bits() ^ host.to_bits()).leading_zeros();
         self.own.as_ref().is_some_and(|own| differs(own) < u32::from(self.near_prefix))

@@ -152,7 +152,7 @@ impl Swarm {
             port: self.config.listen_port,
             upload_only: Some(self.pieces.is_complete()),
             control: Some(EXT_CONTROL),
-            rack: self.rack,
+            rack: self.whereabouts(),
         }
     }
 

@@ -29,11 +29,21 @@ impl Spared {
 }
 
 impl Swarm {
-    /// Racks tell more than addresses do, where there are any: who has none is in none of them.
+    /// Where we are, as others are told: the rack that the tracker has told, else our network, by its address. Nothing where
+    /// neither is known, as by a master that all networks ask.
+    pub(super) fn whereabouts(&self) -> Option<Rack> {
+        let network = || self.config.network().map(|network| Rack(network.to_bits()));
+        self.rack.or_else(network)
+    }
+
+    /// What a peer says of its place counts more than its address; nobody is far from whoever does not know its own.
     pub(super) fn is_far(&self, peer: &Peer) -> bool {
-        match (self.rack, peer.rack) {
-            (None, None) => self.config.is_far(*peer.remote.ip()),
-            (own, theirs) => own != theirs,
+        match (self.whereabouts(), peer.rack) {
+            (None, _) => false,
+            (Some(own), Some(theirs)) => own != theirs,
+            // It is in no rack, so not in ours.
+            (Some(_), None) if self.rack.is_some() => true,
+            (Some(_), None) => self.config.is_far(*peer.remote.ip()),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct ExtHandshake {
     pub upload_only: Option<bool>,
     /// The id under which the sender takes [`crate::wire::Control`] messages; 0 takes it back (BEP 10).
     pub control: Option<u8>,
-    /// Where the sender is, if its tracker has told it.
+    /// Where the sender is: a rack's number, or its network's address.
     pub rack: Option<Rack>,
 }
 
