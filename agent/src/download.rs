@@ -305,9 +305,9 @@ fn bits(bytes: &[u8], pieces: usize) -> Vec<bool> {
 
 fn sentence(event: Event) -> Option<String> {
     match event {
-        Event::FalsePiece(_, piece) => Some(format!(
-            "refused: piece {piece} is not the one that the site signed; its sender is dropped, and not asked again while others have it"
-        )),
+        Event::FalsePiece(_, piece) => {
+            Some(format!("refused: piece {piece} is not the one that the site signed; its sender is dropped"))
+        }
         Event::Withdrawn(_, error) => Some(error.to_string()),
         Event::Warning(kind, detail) => Some(format!("{kind}: {detail}")),
         Event::Complete(_) | Event::Retired(_) => None,

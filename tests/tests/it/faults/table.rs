@@ -41,7 +41,7 @@ faults! {
     CABLE: "download", AsANote, "no carrier on eth0: is the cable plugged in? Waiting for it";
     STANDSTILL: "download", AsANote, "no new piece for 30 s: 0 peers, tracker 10.0.0.1:6969 does not answer; waiting on";
     SUPERSEDED: "download", AsAFailure, "late was replaced by generation 2";
-    FALSE_PIECE: "download", AsANote, "is not the one that the site signed; its sender is dropped and not asked again";
+    FALSE_PIECE: "download", AsANote, "is not the one that the site signed; its sender is dropped";
     NO_KERNEL: "load", AtOnce, "the image's kernel file is no kernel that this one can start";
     ENDS_AT_ONCE: "run", AsAFailure, "Program brief: it ended with status 3 after";
     DEAD_WORKER: "worker", AsAFailure, "the worker died (killed by signal SIGKILL";
