@@ -19,8 +19,8 @@ impl Ring {
     pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
         let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
         let few = (crowd as usize) < RING_MAX && nodes().count() < RING_MAX;
-        let is_one_rack = nodes().zip(nodes().skip(1)).all(|(one, other)| one.rack == other.rack);
-        let fits = few && is_one_rack && nodes().all(|p| !p.is_far);
+        let rack = nodes().next().map(|p| p.rack);
+        let fits = few && nodes().all(|p| !p.is_far && Some(p.rack) == rack);
         fits.then_some(Ring { own })
     }
 
