@@ -331,13 +331,19 @@ impl<D: phy::Device> Driver<D> {
     /// The link is over by the peer's doing or the stack's: the core is told, people only where it is odd.
     fn hang_up(&mut self, conn: Conn, hangup: Hangup, now: Time) {
         let Some(link) = self.links.get(&conn) else { return };
-        let (peer, member) = (link.peer, link.stage == Stage::Member);
+        let (peer, stage) = (link.peer, link.stage);
+        // The core's word, with its reason, is waiting to be performed.
+        if matches!(hangup, Hangup::Refused) {
+            return;
+        }
         if let Hangup::Wire(error) = &hangup {
             self.tell(Event::Warning("malformed peer message", format!("{peer}: {error}")));
         }
         self.forget(conn, now);
-        if member {
-            self.swarm.handle(now, Input::Closed { conn });
+        match stage {
+            Stage::Dialling => self.swarm.handle(now, Input::DialFailed { peer }),
+            Stage::Member => self.swarm.handle(now, Input::Closed { conn }),
+            Stage::Greeting => {}
         }
         if let Hangup::Store(error) = hangup {
             self.withdraw(error, now);

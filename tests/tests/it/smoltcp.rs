@@ -10,22 +10,22 @@ use boottorrent_tests::torrent::Torrent;
 use std::fs;
 use std::time::Duration;
 
+pub(crate) const SEED: &str = "10.0.0.1:6881";
+pub(crate) const TRACKER: &str = "10.0.0.1:6969";
 const SOON: Duration = Duration::from_secs(20);
 /// Seconds of work; the rest is for a machine that does other things, too.
 const WHOLE: Duration = Duration::from_secs(120);
 /// Of the seed in the mixed swarm, so that the nodes have to share.
 const SEED_MBIT: u32 = 60;
-const SEED: &str = "10.0.0.1:6881";
-const TRACKER: &str = "10.0.0.1:6969";
 
-struct Swarm {
-    torrent: Torrent,
-    lab: Lab,
+pub(crate) struct Swarm {
+    pub(crate) torrent: Torrent,
+    pub(crate) lab: Lab,
 }
 
 impl Swarm {
     /// The torrent is in `made/theirs`.
-    fn new() -> Swarm {
+    pub(crate) fn new() -> Swarm {
         let lab = Lab::new().unwrap();
         let torrent = image(&lab.path("made"));
         Swarm { torrent, lab }
@@ -36,7 +36,7 @@ impl Swarm {
     }
 
     /// With the kernel's network, or with a bare card.
-    fn host(&self, name: &str, address: &str) -> Host {
+    pub(crate) fn host(&self, name: &str, address: &str) -> Host {
         self.lab.network.host(name, address).unwrap()
     }
 
@@ -56,17 +56,18 @@ impl Swarm {
         }
     }
 
-    fn kernel_seed(&self, host: &Host) -> Process {
+    pub(crate) fn kernel_seed(&self, host: &Host) -> Process {
         let program = programs::path("boottorrent-seed").display().to_string();
         let (file, data) = (self.torrent.file.display().to_string(), self.torrent.data.display().to_string());
         let argv = [&program, "--torrent", &file, "--data", &data, "--listen", SEED];
         self.start(host, "seed", &argv)
     }
 
-    fn tracker(&self, host: &Host) -> Process {
+    /// With further lines of its configuration.
+    pub(crate) fn tracker(&self, host: &Host, more: &str) -> Process {
         fs::create_dir_all(self.lab.path("store/current")).unwrap();
         let config = format!(
-            "interval-seconds = 10\nseeds = [\"{SEED}\"]\n[[torrents]]\ninfo-hash = \"{}\"\nname = \"image\"\n",
+            "interval-seconds = 10\nseeds = [\"{SEED}\"]\n{more}[[torrents]]\ninfo-hash = \"{}\"\nname = \"image\"\n",
             self.torrent.info_hash
         );
         fs::write(self.lab.path("store/current/tracker.toml"), config).unwrap();
@@ -88,7 +89,7 @@ impl Swarm {
     }
 
     /// Downloads to a file `image` in a folder `name`.
-    fn kernel_node(&self, host: &Host, name: &str, more: &[&str]) -> Process {
+    pub(crate) fn kernel_node(&self, host: &Host, name: &str, more: &[&str]) -> Process {
         let program = programs::agent().display().to_string();
         let (torrent, to) = (self.torrent.file.display().to_string(), self.text(name));
         let stats = self.text(&format!("{name}.json"));
@@ -96,7 +97,7 @@ impl Swarm {
         self.start(host, name, &[&argv[..], more].concat())
     }
 
-    fn assert_whole(&self, copy: &str) {
+    pub(crate) fn assert_whole(&self, copy: &str) {
         let same = fs::read(self.lab.path(copy)).unwrap() == fs::read(&self.torrent.data).unwrap();
         assert!(same, "{copy} differs");
     }
@@ -114,7 +115,7 @@ impl Swarm {
     }
 }
 
-fn ended(process: &mut Process) {
+pub(crate) fn ended(process: &mut Process) {
     assert!(process.wait(WHOLE).unwrap().success(), "{}", process.log());
 }
 
@@ -151,7 +152,7 @@ fn both_kinds_share_in_one_swarm() {
     let bare: Vec<Host> = [21, 22].map(|n| swarm.host(&format!("s{n}"), "")).into_iter().collect();
     swarm.finish_frames();
     master.limit(SEED_MBIT).unwrap();
-    let (_seed, _tracker) = (swarm.kernel_seed(&master), swarm.tracker(&master));
+    let (_seed, _tracker) = (swarm.kernel_seed(&master), swarm.tracker(&master, ""));
     let mut nodes = vec![];
     for (host, n) in kernel.iter().zip([11, 12]) {
         nodes.push(swarm.kernel_node(host, &format!("k{n}"), &["--tracker", TRACKER]));

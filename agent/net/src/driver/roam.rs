@@ -1,9 +1,9 @@
 //! Our own address has changed under us. Decides that every link goes: each is bound to the old one, and would only be
 //! missed after minutes of silence.
 
-use super::link::Stage;
 use super::{Driver, TorrentId};
-use boottorrent_swarm::swarm::{Conn, Input};
+use crate::stream::Hangup;
+use boottorrent_swarm::swarm::Conn;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 impl Driver {
@@ -17,13 +17,7 @@ impl Driver {
         let of_torrent = self.links.values().filter(|link| link.torrent == Some(torrent.0));
         let conns: Vec<Conn> = of_torrent.map(|link| link.conn).collect();
         for conn in conns {
-            let dialled =
-                self.links.get(&conn).filter(|link| link.stage == Stage::Dialling).map(|link| link.peer);
-            self.forget(conn);
-            if let Some(seat) = self.seats.get_mut(&torrent.0) {
-                let input = dialled.map_or(Input::Closed { conn }, |peer| Input::DialFailed { peer });
-                seat.swarm.handle(now, input);
-            }
+            self.hang_up(conn, Hangup::End, now);
         }
         if self.seats.get(&torrent.0).is_some_and(|seat| seat.local) {
             // Closing the sockets takes the old ones out of epoll and group.

@@ -76,8 +76,7 @@ impl Driver {
         let refused = link.socket().take_error().map_or(true, |e| e.is_some());
         // A socket can be reported ready without being connected only when it is in error.
         if refused || link.socket().peer_addr().is_err() {
-            self.forget(conn);
-            self.dial_failed(torrent, peer, now);
+            self.hang_up(conn, Hangup::End, now);
         } else if let Some(seat) = self.seats.get_mut(&torrent) {
             if let Some(at) = link.deadline {
                 self.deadlines.remove(&(at, conn));
@@ -188,15 +187,13 @@ impl Driver {
     /// A dial or a greeting took too long.
     pub(super) fn too_late(&mut self, conn: Conn, now: Time) {
         let Some(link) = self.links.get(&conn) else { return };
-        let (peer, torrent, stage) = (link.peer, link.torrent, link.stage);
-        match (stage, torrent) {
-            (Stage::Dialling, Some(torrent)) => {
-                self.forget(conn);
-                self.dial_failed(torrent, peer, now);
-                self.perform(torrent, now);
-            }
-            (Stage::Greeting, _) => self.hang_up(conn, Hangup::End, now),
-            _ => {}
+        let (torrent, stage) = (link.torrent, link.stage);
+        if stage == Stage::Member {
+            return;
+        }
+        self.hang_up(conn, Hangup::End, now);
+        if let Some(torrent) = torrent {
+            self.perform(torrent, now);
         }
     }
 }

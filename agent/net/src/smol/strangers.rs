@@ -88,10 +88,7 @@ impl<D: phy::Device> Driver<D> {
         let peer = link.peer;
         match socket.state() {
             tcp::State::SynSent | tcp::State::SynReceived => {}
-            tcp::State::Closed => {
-                self.forget(conn, now);
-                self.swarm.handle(now, Input::DialFailed { peer });
-            }
+            tcp::State::Closed => self.hang_up(conn, Hangup::End, now),
             _ => {
                 link.deadline.take().map(|at| self.deadlines.remove(&(at, conn)));
                 link.join(&self.content);
@@ -133,14 +130,8 @@ impl<D: phy::Device> Driver<D> {
     /// A dial or a greeting took too long.
     pub(super) fn too_late(&mut self, conn: Conn, now: Time) {
         let Some(link) = self.links.get(&conn) else { return };
-        let (peer, stage) = (link.peer, link.stage);
-        match stage {
-            Stage::Dialling => {
-                self.forget(conn, now);
-                self.swarm.handle(now, Input::DialFailed { peer });
-            }
-            Stage::Greeting => self.hang_up(conn, Hangup::End, now),
-            Stage::Member => {}
+        if link.stage != Stage::Member {
+            self.hang_up(conn, Hangup::End, now);
         }
     }
 

@@ -90,16 +90,21 @@ impl Swarm {
         }
     }
 
+    /// Links, as far as they are a reason to look for no others: one machine under many names is none.
+    fn links_that_count(&self) -> usize {
+        let links = self.peers.len();
+        if links < self.config.target as usize {
+            return links;
+        }
+        self.peers.values().map(|p| *p.remote.ip()).collect::<BTreeSet<Ipv4Addr>>().len()
+    }
+
     /// Looks for links: the masters always, others while there are too few. Who is complete waits to be found.
     pub(super) fn dial(&mut self) {
         if self.pieces.is_complete() || self.stopped {
             return;
         }
-        let mut links = self.peers.len();
-        if links >= self.config.target as usize {
-            // One machine under many names is no reason to look for no others.
-            links = self.peers.values().map(|p| *p.remote.ip()).collect::<BTreeSet<Ipv4Addr>>().len();
-        }
+        let links = self.links_that_count();
         let mut under_way = self.book.dialling();
         while under_way < MAX_DIALS {
             let enough = links + under_way >= self.config.target as usize;
@@ -141,7 +146,7 @@ impl Swarm {
             return;
         }
         self.book.learn(self.now, peer, false);
-        let room = self.peers.len() + self.book.dialling() < self.config.target as usize;
+        let room = self.links_that_count() + self.book.dialling() < self.config.target as usize;
         if room && self.book.begin(self.now, peer) {
             self.push(Output::Dial { peer });
         }

@@ -85,6 +85,16 @@ impl Bench {
         self.out()
     }
 
+    /// Answers the dial of master `n`, which has everything and unchokes us.
+    fn master(&mut self, n: u8) -> Vec<BlockClaim> {
+        let conn = Conn::from(n);
+        self.input(Input::Connected { conn, peer: addr(n), outgoing: true });
+        self.input(Input::Room { conn, bytes: 1 << 20 });
+        self.input(Input::Handshake { conn, handshake: Handshake::new(HASH, id(n)) });
+        self.say(conn, Message::HaveAll).say(conn, Message::Unchoke);
+        requests(&self.out(), n)
+    }
+
     /// Links a seeder that has unchoked us.
     fn seeder(&mut self, n: u8) -> Vec<BlockClaim> {
         self.link(n, true);
@@ -216,10 +226,7 @@ fn the_masters_link_is_held_and_dialled_again() {
         b.input(Input::DialFailed { peer: addr(1) });
     }
     assert!(b.wait(1100).contains(&Output::Dial { peer: addr(1) }));
-    b.input(Input::Connected { conn: 1, peer: addr(1), outgoing: true });
-    b.input(Input::Handshake { conn: 1, handshake: Handshake::new(HASH, id(1)) });
-    b.say(1, Message::HaveAll).say(1, Message::Unchoke);
-    let first = requests(&b.out(), 1);
+    let first = b.master(1);
     let out = b.drain(1, first, |_| true);
     assert!(b.swarm.is_complete() && closes(&out).is_empty());
 }

@@ -35,9 +35,8 @@ fn an_unproven_peer_is_asked_for_a_few_pieces() {
     assert_eq!(later, PIECES as usize - UNPROVEN_PIECES, "proven by one");
 }
 
-/// Two seeders send halves of the last piece, the second a false one: it alone is banned.
-#[test]
-fn of_two_senders_the_false_one_is_found() {
+/// All is there but the last piece, of which two seeders send half each: it has come out false.
+fn halves() -> Bench {
     let mut have = Bitfield::all(&geometry());
     have.clear(geometry().piece(0).unwrap());
     let mut b = Bench::new(Have::Some(have));
@@ -54,6 +53,13 @@ fn of_two_senders_the_false_one_is_found() {
     let piece = geometry().piece(0).unwrap();
     assert!(b.out().contains(&Output::Verify { piece }));
     b.input(Input::Verified { piece, ok: false });
+    b
+}
+
+/// Two seeders send halves of the last piece, the second a false one: it alone is banned.
+#[test]
+fn of_two_senders_the_false_one_is_found() {
+    let mut b = halves();
     let out = b.out();
     assert!(closes(&out).is_empty(), "nobody is proven false yet");
     // What both still owe from before the piece came out false, and then the piece again, from one link alone.
@@ -87,20 +93,9 @@ fn a_liar_under_the_masters_id_harms_nobody_else() {
     assert_eq!(dial(&mut b, 11), [], "the master may come back");
 }
 
-/// All is there but a piece that has come out false from two; one of these has gone, the other one stays.
+/// One of the two has gone, the other one stays.
 fn suspected() -> Bench {
-    let mut have = Bitfield::all(&geometry());
-    have.clear(geometry().piece(0).unwrap());
-    let mut b = Bench::new(Have::Some(have));
-    let (one, two) = (b.seeder(1), b.seeder(2));
-    for c in &one[..2] {
-        b.deliver(1, *c);
-    }
-    for c in two.iter().filter(|c| !one[..2].contains(c)) {
-        b.deliver(2, *c);
-    }
-    b.out();
-    b.input(Input::Verified { piece: geometry().piece(0).unwrap(), ok: false });
+    let mut b = halves();
     b.input(Input::Closed { conn: 1 });
     b
 }
@@ -124,11 +119,7 @@ fn a_master_gets_another_try_where_there_is_nobody_else() {
     let mut b = Bench::with(Have::None, alloc::vec![addr(1)]);
     let link = |b: &mut Bench| {
         assert!(b.wait(3000).contains(&Output::Dial { peer: addr(1) }));
-        b.input(Input::Connected { conn: 1, peer: addr(1), outgoing: true });
-        b.input(Input::Room { conn: 1, bytes: 1 << 20 });
-        b.input(Input::Handshake { conn: 1, handshake: Handshake::new(HASH, id(1)) });
-        b.say(1, Message::HaveAll).say(1, Message::Unchoke);
-        requests(&b.out(), 1)
+        b.master(1)
     };
     let first = link(&mut b);
     let flipped = core::cell::Cell::new(true);
