@@ -22,7 +22,7 @@ pub use limits::{BACKLOG, MAX_LINKS};
 
 use crate::storage;
 use crate::trackers::Trackers;
-use crate::verify::{Content, Hasher};
+use crate::verify::{Content, Hasher, Landing};
 use boottorrent_swarm::bitfield::Bitfield;
 use boottorrent_swarm::swarm::{Config, Conn, Have, Input, PeerStat, Progress, Swarm};
 use boottorrent_swarm::{InfoHash, PeerId, Time};
@@ -120,7 +120,7 @@ fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
 struct Seat {
     info_hash: InfoHash,
     swarm: Swarm,
-    content: Arc<Content>,
+    landing: Landing,
     trackers: Trackers,
     links: usize,
     retiring: bool,
@@ -144,7 +144,7 @@ pub struct Driver {
     /// Opened by the first torrent that may be looked for on the local network.
     local: Option<LocalSockets>,
     hasher: Hasher,
-    links: HashMap<Conn, Link>,
+    links: BTreeMap<Conn, Link>,
     seats: BTreeMap<u32, Seat>,
     by_hash: HashMap<InfoHash, u32>,
     /// Ends of dials and greetings.
@@ -164,6 +164,8 @@ pub struct Driver {
     key: u32,
     next_conn: Conn,
     next_seat: u32,
+    /// What epoll says.
+    ready: Vec<EpollEvent>,
     read_buffer: Vec<u8>,
     send_buffer: Vec<u8>,
 }
@@ -191,7 +193,7 @@ impl Driver {
             tracker_socket,
             local: None,
             hasher,
-            links: HashMap::new(),
+            links: BTreeMap::new(),
             seats: BTreeMap::new(),
             by_hash: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -206,6 +208,7 @@ impl Driver {
             key: random() as u32,
             next_conn: 0,
             next_seat: 0,
+            ready: vec![EpollEvent::empty(); POLL_TURN],
             read_buffer: vec![0; READ_BUFFER],
             send_buffer: Vec::new(),
         })
@@ -238,7 +241,7 @@ impl Driver {
         let seat = Seat {
             info_hash: torrent.info_hash,
             swarm,
-            content: torrent.content,
+            landing: Landing::new(torrent.content, false),
             trackers,
             links: 0,
             retiring: false,
@@ -268,9 +271,9 @@ impl Driver {
     /// Serves the same torrent from other files from now on.
     pub fn replace(&mut self, torrent: TorrentId, content: Arc<Content>) {
         if let Some(seat) = self.seats.get_mut(&torrent.0)
-            && seat.content.geometry == content.geometry
+            && seat.landing.content.geometry == content.geometry
         {
-            seat.content = content;
+            seat.landing = Landing::new(content, false);
         }
     }
 
@@ -296,14 +299,15 @@ impl Driver {
     /// # Errors
     /// epoll itself failed.
     pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
-        let mut ready = [EpollEvent::empty(); POLL_TURN];
-        let count = match self.epoll.wait(&mut ready, timeout(self.patience(patience))) {
+        let patience = timeout(self.patience(patience));
+        let count = match self.epoll.wait(&mut self.ready, patience) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
             Err(e) => return Err(system("wait for the network")(e)),
         };
         let now = self.clock.now();
-        for event in &ready[..count] {
+        for n in 0..count {
+            let Some(event) = self.ready.get(n).copied() else { break };
             let number = (event.data() & 0xffff_ffff) as u32;
             match event.data() & !0xffff_ffff {
                 LISTENER => self.accept(number as usize, now),

@@ -18,7 +18,7 @@ use crate::driver::Torrent;
 use crate::storage;
 use crate::stream::Hangup;
 use crate::trackers::Trackers;
-use crate::verify::Content;
+use crate::verify::Landing;
 use boottorrent_swarm::swarm::{Config, Conn, Input, PeerStat, Progress, Swarm};
 use boottorrent_swarm::{InfoHash, PeerId, Rng, Time};
 use limits::{EGRESS_TURN, INGRESS_TURN, MAX_EVENTS, TRACKER_BYTES, TRACKER_DATAGRAMS};
@@ -31,7 +31,6 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 
 /// What a driver is made of.
 #[derive(Debug, Clone)]
@@ -92,7 +91,7 @@ pub struct Driver<D> {
     listeners: Vec<SocketHandle>,
     tracker_socket: SocketHandle,
     swarm: Swarm,
-    content: Arc<Content>,
+    landing: Landing,
     info_hash: InfoHash,
     trackers: Trackers,
     links: BTreeMap<Conn, Link>,
@@ -151,7 +150,8 @@ impl<D: phy::Device> Driver<D> {
             listeners: Vec::new(),
             tracker_socket,
             swarm,
-            content: torrent.content,
+            // Here is nobody else to hash.
+            landing: Landing::new(torrent.content, true),
             info_hash: torrent.info_hash,
             trackers,
             links: BTreeMap::new(),
@@ -288,7 +288,7 @@ impl<D: phy::Device> Driver<D> {
                 Stage::Dialling => self.dialled(conn, now),
                 Stage::Greeting => self.greeted(conn, now),
                 Stage::Member => {
-                    if let Err(hangup) = link.receive(socket, now, &mut self.swarm, &self.content) {
+                    if let Err(hangup) = link.receive(socket, now, &mut self.swarm, &mut self.landing) {
                         self.hang_up(conn, hangup, now);
                     } else if link.can_flush(socket) {
                         self.mark(conn);

@@ -2,7 +2,7 @@
 //! waits to be sent. Decides where bytes go; never what they mean.
 
 use crate::storage::{self, Part};
-use crate::verify::Content;
+use crate::verify::{Content, Landing};
 use boottorrent_swarm::Time;
 use boottorrent_swarm::metainfo::{Block, Geometry};
 use boottorrent_swarm::swarm::{Admit, Conn, Input, Swarm};
@@ -108,14 +108,14 @@ impl Inbound {
         &mut self,
         now: Time,
         swarm: &mut Swarm,
-        content: &Content,
+        landing: &mut Landing,
         bytes: &[u8],
     ) -> Result<(), Hangup> {
         let conn = self.conn;
         let mut bytes = bytes;
         loop {
             if let Intake::Payload { block, done, keep } = self.intake {
-                let taken = payload(content, block, done, keep, bytes)?;
+                let taken = payload(landing, block, done, keep, bytes)?;
                 bytes = &bytes[taken..];
                 self.took(now, swarm, block, done + taken as u32, keep);
             }
@@ -140,11 +140,16 @@ impl Inbound {
 }
 
 /// Puts what is there of a block to its place, or nowhere; the number of bytes.
-fn payload(content: &Content, block: Block, done: u32, keep: bool, bytes: &[u8]) -> Result<usize, Hangup> {
+fn payload(
+    landing: &mut Landing,
+    block: Block,
+    done: u32,
+    keep: bool,
+    bytes: &[u8],
+) -> Result<usize, Hangup> {
     let here = bytes.len().min((block.length - done) as usize);
     if keep && here > 0 {
-        let at = content.geometry.piece_offset(block.piece) + u64::from(block.offset + done);
-        content.store.write(at, &bytes[..here]).map_err(Hangup::Store)?;
+        landing.write(block, done, &bytes[..here]).map_err(Hangup::Store)?;
     }
     Ok(here)
 }

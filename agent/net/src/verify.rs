@@ -1,8 +1,10 @@
 //! Decides whether a piece's bytes are the promised ones, once each and while they are hot, on a thread of its own where
 //! the machine has more than one core. Never asks where the promise came from.
 
+mod landing;
 mod thread;
 
+pub(crate) use landing::Landing;
 pub(crate) use thread::{Checked, Hasher};
 
 use crate::storage::{Error, Store};
@@ -46,6 +48,42 @@ impl Verifier {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    fn start(&self) -> Running {
+        match self {
+            Verifier::Sha256(_) => Running::Sha256(sha2::Sha256::new()),
+            Verifier::Sha1(_) => Running::Sha1(sha1::Sha1::new()),
+        }
+    }
+
+    /// Whether this is what the list says of the piece.
+    fn confirms(&self, piece: Piece, digest: Running) -> bool {
+        let index = piece.index() as usize;
+        match (self, digest) {
+            (Verifier::Sha256(list), Running::Sha256(hash)) => {
+                list.get(index).is_some_and(|want| hash.finalize()[..] == want[..])
+            }
+            (Verifier::Sha1(list), Running::Sha1(hash)) => {
+                list.get(index).is_some_and(|want| hash.finalize()[..] == want[..])
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The digest of what has come so far.
+enum Running {
+    Sha256(sha2::Sha256),
+    Sha1(sha1::Sha1),
+}
+
+impl Running {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Running::Sha256(hash) => hash.update(bytes),
+            Running::Sha1(hash) => hash.update(bytes),
+        }
+    }
 }
 
 /// A torrent's bytes with what they should be.
@@ -64,21 +102,17 @@ impl Content {
     /// # Errors
     /// The bytes can't be read.
     pub fn check(&self, piece: Piece) -> Result<bool, Error> {
-        let at = self.geometry.piece_offset(piece);
-        let length = u64::from(self.geometry.piece_size(piece));
-        let index = piece.index() as usize;
-        match &self.verifier {
-            Verifier::Sha256(list) => {
-                let mut hash = sha2::Sha256::new();
-                self.store.digest(at, length, &mut |bytes| hash.update(bytes))?;
-                Ok(list.get(index).is_some_and(|want| hash.finalize()[..] == want[..]))
-            }
-            Verifier::Sha1(list) => {
-                let mut hash = sha1::Sha1::new();
-                self.store.digest(at, length, &mut |bytes| hash.update(bytes))?;
-                Ok(list.get(index).is_some_and(|want| hash.finalize()[..] == want[..]))
-            }
+        self.check_rest(piece, 0, self.verifier.start())
+    }
+
+    /// The same, `digest` being that of the first `done` bytes.
+    fn check_rest(&self, piece: Piece, done: u32, mut digest: Running) -> Result<bool, Error> {
+        let at = self.geometry.piece_offset(piece) + u64::from(done);
+        let rest = u64::from(self.geometry.piece_size(piece).saturating_sub(done));
+        if rest > 0 {
+            self.store.digest(at, rest, &mut |bytes| digest.update(bytes))?;
         }
+        Ok(self.verifier.confirms(piece, digest))
     }
 
     /// The pieces that [`Content::check_all`] has found good, for the core.

@@ -17,10 +17,13 @@ impl Ring {
     /// again and again over links that are to be spared, be they ours or, for a source, those of others. `crowd`: how many there are by the tracker's count, since of a
     /// large room a newcomer knows some only.
     pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
-        let nodes = || peers.values().filter(|p| p.control.is_some() && !p.is_complete());
-        let few = (crowd as usize) < RING_MAX && nodes().count() < RING_MAX;
-        let rack = nodes().next().map(|p| p.rack);
-        let fits = few && nodes().all(|p| !p.is_far && Some(p.rack) == rack);
+        let mut nodes = peers.values().filter(|p| p.control.is_some() && !p.is_complete());
+        let (mut count, mut rack) = (0, None);
+        let fits = (crowd as usize) < RING_MAX
+            && nodes.all(|p| {
+                count += 1;
+                count < RING_MAX && !p.is_far && p.rack == *rack.get_or_insert(p.rack)
+            });
         fits.then_some(Ring { own })
     }
 
@@ -30,10 +33,12 @@ impl Ring {
         (place < Some(number(self.own)), place)
     }
 
-    /// Who is fed by us.
-    pub(crate) fn next(&self, peers: &Peers) -> Option<Conn> {
+    /// Who is fed by us; `past` one of ours: who would be, if all before that one and itself were not there.
+    pub(crate) fn next(&self, peers: &Peers, past: Option<&Peer>) -> Option<Conn> {
+        let past = past.map(|p| self.behind(p));
         let nodes = peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
-        nodes.min_by_key(|(_, p)| self.behind(p)).map(|(c, _)| *c)
+        let places = nodes.map(|(conn, p)| (self.behind(p), *conn));
+        places.filter(|(place, _)| past.is_none_or(|past| *place > past)).min().map(|(_, conn)| conn)
     }
 
     /// Who feeds us: the nearest before us, a source or not, of whom anything is to be expected, and that has so many
@@ -79,7 +84,7 @@ mod tests {
         let fed_by = |own: u8| {
             let others = peers(ids.into_iter().filter(|id| *id != own));
             let ring = Ring::new(&others, PeerId([own; 20]), 0).unwrap();
-            let behind = others[&ring.next(&others).unwrap()].peer_id.unwrap();
+            let behind = others[&ring.next(&others, None).unwrap()].peer_id.unwrap();
             let before = others[&ring.before(&others, 0).unwrap()].peer_id.unwrap();
             (behind.0[0], before.0[0])
         };

@@ -18,7 +18,7 @@ use crate::pieces::Pieces;
 use crate::ring::Ring;
 use crate::rng::Rng;
 use crate::swarm::Conn;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -200,13 +200,13 @@ impl Uploads {
         }
         // A turn counts while it moves, also when its requests are all answered: its link is still full of them.
         let fresh = |a: &Active| if a.piece.is_some() { UPLOAD_STALL } else { OFFER_FRESH };
-        let busy = self.active.iter().filter(|a| now.since(a.moved) < fresh(a));
-        let (mut receivers, mut ahead) = (BTreeSet::new(), 0);
-        for turn in busy {
-            receivers.insert(turn.conn);
+        let busy = || self.active.iter().enumerate().filter(|(_, a)| now.since(a.moved) < fresh(a));
+        let (mut turns, mut ahead) = (0, 0);
+        for (n, turn) in busy() {
+            // Receivers, not their turns.
+            turns += usize::from(busy().take_while(|(m, _)| *m < n).all(|(_, a)| a.conn != turn.conn));
             ahead += u64::from(self.size(turn).saturating_sub(turn.sent));
         }
-        let turns = receivers.len();
         let enough = turns > 0 && (ahead > self.lead() || turns >= self.slots);
         // Slow receivers must not leave the uplink idle; but where it is full, one more only slows the others.
         let extra = turns < ACTIVE_UPLOADS_MAX && now >= self.extra_at && self.meter.is_spare(now);
@@ -374,32 +374,41 @@ impl Uploads {
         ring: &Ring,
         rng: &mut Rng,
     ) -> Option<Offer> {
-        let nodes = peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
-        let mut nodes: Vec<(Conn, &Peer)> = nodes.map(|(c, p)| (*c, p)).collect();
-        nodes.sort_unstable_by_key(|(_, p)| ring.behind(p));
         let ours = sender.pieces.have().count();
         let lag = |p: &Peer| ours.saturating_sub(p.have.count());
-        let is_last = !sender.pieces.is_complete() && nodes.first().is_some_and(|(_, p)| lag(p) == 0);
-        if is_last {
-            nodes.sort_by_key(|(_, p)| Reverse(Some(lag(p)).filter(|lag| *lag > RING_LAG)));
+        let first = ring.next(peers, None);
+        let is_level = first.and_then(|conn| peers.get(&conn)).is_some_and(|p| lag(p) == 0);
+        // The first of them is enough nearly always.
+        let order = core::iter::successors(first, |conn| ring.next(peers, peers.get(conn)));
+        let mut nodes = order.map_while(|conn| Some((conn, peers.get(&conn)?)));
+        if sender.pieces.is_complete() || !is_level {
+            return nodes.find_map(|node| self.in_ring(now, node, sender, rng))?;
         }
-        for (conn, peer) in nodes {
-            if let Some(turns) = self.able(now, conn, peer)
-                && let Some(piece) = self.pass_on(now, conn, peer, sender, rng)
-            {
-                // Who has left an offer unanswered, or passed too many, is offered more, but not waited for again.
-                let passed = self.unwilling.get(&conn).copied().unwrap_or(0);
-                if peer.mute.is_none() && passed < RING_PASSES {
-                    self.held.remove(&conn);
-                }
-                return Some(((turns, peer.wealth(), conn), Some(piece)));
+        let mut nodes: Vec<(Conn, &Peer)> = nodes.collect();
+        nodes.sort_by_key(|(_, p)| Reverse(Some(lag(p)).filter(|lag| *lag > RING_LAG)));
+        nodes.into_iter().find_map(|node| self.in_ring(now, node, sender, rng))?
+    }
+
+    /// What this one can be offered; `Some(None)`: it is waited for.
+    fn in_ring(
+        &mut self,
+        now: Time,
+        (conn, peer): (Conn, &Peer),
+        sender: Sender<'_>,
+        rng: &mut Rng,
+    ) -> Option<Option<Offer>> {
+        if let Some(turns) = self.able(now, conn, peer)
+            && let Some(piece) = self.pass_on(now, conn, peer, sender, rng)
+        {
+            // Who has left an offer unanswered, or passed too many, is offered more, but not waited for again.
+            let passed = self.unwilling.get(&conn).copied().unwrap_or(0);
+            if peer.mute.is_none() && passed < RING_PASSES {
+                self.held.remove(&conn);
             }
-            let since = *self.held.entry(conn).or_insert(now);
-            if now.since(since) < RING_PATIENCE {
-                return None;
-            }
+            return Some(Some(((turns, peer.wealth(), conn), Some(piece))));
         }
-        None
+        let since = *self.held.entry(conn).or_insert(now);
+        (now.since(since) < RING_PATIENCE).then_some(None)
     }
 
     /// What goes on to this one next: in the order in which it came to us, and before it is whole, so that it goes on as

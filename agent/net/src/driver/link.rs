@@ -4,7 +4,7 @@ use super::limits::{AWAITED_MAX, READ_BUFFER, READ_TURN, SEND_PARTS, SEND_TURN};
 use super::pace::Pace;
 use crate::storage::SendError;
 use crate::stream::{Hangup, Inbound, Outbound};
-use crate::verify::Content;
+use crate::verify::{Content, Landing};
 use boottorrent_swarm::Time;
 use boottorrent_swarm::metainfo::Block;
 use boottorrent_swarm::swarm::{Conn, Swarm};
@@ -109,9 +109,14 @@ impl Link {
     }
 
     /// What came behind the handshake in the same read.
-    pub(super) fn catch_up(&mut self, now: Time, swarm: &mut Swarm, content: &Content) -> Result<(), Hangup> {
+    pub(super) fn catch_up(
+        &mut self,
+        now: Time,
+        swarm: &mut Swarm,
+        landing: &mut Landing,
+    ) -> Result<(), Hangup> {
         let bytes = self.inbound.take_partial();
-        self.inbound.frames(now, swarm, content, &bytes)
+        self.inbound.frames(now, swarm, landing, &bytes)
     }
 
     /// Reads what the socket has, a turn's worth at most.
@@ -119,13 +124,13 @@ impl Link {
         &mut self,
         now: Time,
         swarm: &mut Swarm,
-        content: &Content,
+        landing: &mut Landing,
         scratch: &mut [u8],
     ) -> Result<(), Hangup> {
         let mut turn = 0;
         while turn < READ_TURN {
             let Some(length) = self.fill(scratch)? else { break };
-            self.inbound.frames(now, swarm, content, &scratch[..length])?;
+            self.inbound.frames(now, swarm, landing, &scratch[..length])?;
             if length < READ_BUFFER {
                 // The socket is drained: the question "is there more?" would cost a call and mostly answer no.
                 break;

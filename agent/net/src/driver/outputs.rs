@@ -7,6 +7,7 @@ use boottorrent_swarm::Time;
 use boottorrent_swarm::announce::Announce;
 use boottorrent_swarm::swarm::{CloseReason, Conn, Input, Output};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use std::sync::Arc;
 
 impl Driver {
     /// Performs outputs until there are none.
@@ -38,13 +39,15 @@ impl Driver {
             }
             Output::Send { conn, message } => self.queue(conn, |link| link.push(|out| message.emit(out))),
             Output::SendBlock { conn, block } => {
-                let Some(content) = self.seats.get(&torrent).map(|s| s.content.clone()) else { return };
+                let Some(content) = self.seats.get(&torrent).map(|s| Arc::clone(&s.landing.content)) else {
+                    return;
+                };
                 self.queue(conn, |link| link.push_block(block, &content));
             }
             Output::Close { conn, reason } => self.close(conn, reason),
             Output::Verify { piece } => {
-                if let Some(seat) = self.seats.get(&torrent)
-                    && let Some(checked) = self.hasher.check(torrent, &seat.content, piece, now)
+                if let Some(seat) = self.seats.get_mut(&torrent)
+                    && let Some(checked) = self.hasher.check(torrent, &mut seat.landing, piece, now)
                 {
                     self.verdict(checked, now);
                 }
@@ -107,7 +110,7 @@ impl Driver {
             Some(bucket) => bucket.allowance(now).max(ahead),
             None => u64::MAX,
         };
-        match link.flush(now, &seat.content, &mut self.send_buffer, most) {
+        match link.flush(now, &seat.landing.content, &mut self.send_buffer, most) {
             Ok(written) => {
                 if let Some(bucket) = &mut self.bucket {
                     bucket.spend(written as u64);
@@ -171,7 +174,7 @@ impl Driver {
                 if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
                     let Some(seat) = self.seats.get_mut(&torrent) else { return };
                     let buffer = &mut self.read_buffer;
-                    if let Err(hangup) = link.receive(now, &mut seat.swarm, &seat.content, buffer) {
+                    if let Err(hangup) = link.receive(now, &mut seat.swarm, &mut seat.landing, buffer) {
                         self.hang_up(conn, hangup, now);
                     }
                 }

@@ -81,7 +81,7 @@ impl Driver {
             if let Some(at) = link.deadline {
                 self.deadlines.remove(&(at, conn));
             }
-            link.join(torrent, &seat.content);
+            link.join(torrent, &seat.landing.content);
             seat.swarm.handle(now, Input::Connected { conn, peer, outgoing: true });
             seat.swarm.handle(now, Input::Room { conn, bytes: link.room() });
             self.watch(conn, false);
@@ -174,11 +174,11 @@ impl Driver {
             self.deadlines.remove(&(at, conn));
         }
         seat.links += 1;
-        link.join(torrent, &seat.content);
+        link.join(torrent, &seat.landing.content);
         seat.swarm.handle(now, Input::Connected { conn, peer, outgoing: false });
         seat.swarm.handle(now, Input::Handshake { conn, handshake });
         seat.swarm.handle(now, Input::Room { conn, bytes: link.room() });
-        if let Err(hangup) = link.catch_up(now, &mut seat.swarm, &seat.content) {
+        if let Err(hangup) = link.catch_up(now, &mut seat.swarm, &mut seat.landing) {
             self.hang_up(conn, hangup, now);
         }
         self.perform(torrent, now);

@@ -4,7 +4,7 @@ use super::limits::SEND_PARTS;
 use crate::driver::pace::Pace;
 use crate::storage::Part;
 use crate::stream::{Hangup, Inbound, Outbound};
-use crate::verify::Content;
+use crate::verify::{Content, Landing};
 use boottorrent_swarm::Time;
 use boottorrent_swarm::swarm::{Conn, Swarm};
 use boottorrent_swarm::wire::Handshake;
@@ -67,32 +67,37 @@ impl Link {
         socket: &mut tcp::Socket<'_>,
         now: Time,
         swarm: &mut Swarm,
-        content: &Content,
+        landing: &mut Landing,
     ) -> Result<(), Hangup> {
         while socket.can_recv() {
-            take(socket, |bytes| self.frames(now, swarm, content, bytes))??;
+            take(socket, |bytes| self.frames(now, swarm, landing, bytes))??;
         }
         if socket.may_recv() { Ok(()) } else { Err(Hangup::End) }
     }
 
     /// What came behind the handshake in the same segment.
-    pub(super) fn catch_up(&mut self, now: Time, swarm: &mut Swarm, content: &Content) -> Result<(), Hangup> {
-        self.frames(now, swarm, content, &[])
+    pub(super) fn catch_up(
+        &mut self,
+        now: Time,
+        swarm: &mut Swarm,
+        landing: &mut Landing,
+    ) -> Result<(), Hangup> {
+        self.frames(now, swarm, landing, &[])
     }
 
     fn frames(
         &mut self,
         now: Time,
         swarm: &mut Swarm,
-        content: &Content,
+        landing: &mut Landing,
         bytes: &[u8],
     ) -> Result<(), Hangup> {
         if self.inbound.partial().is_empty() {
-            return self.inbound.frames(now, swarm, content, bytes);
+            return self.inbound.frames(now, swarm, landing, bytes);
         }
         let mut whole = self.inbound.take_partial();
         whole.extend_from_slice(bytes);
-        self.inbound.frames(now, swarm, content, &whole)
+        self.inbound.frames(now, swarm, landing, &whole)
     }
 
     pub(super) fn room(&self) -> u32 {

@@ -9,6 +9,7 @@ use boottorrent_swarm::swarm::{CloseReason, Conn, Input, Output};
 use smoltcp::phy;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::{IpAddress, IpEndpoint};
+use std::sync::Arc;
 
 impl<D: phy::Device> Driver<D> {
     /// Performs outputs until there are none.
@@ -44,7 +45,7 @@ impl<D: phy::Device> Driver<D> {
                 self.queue(conn, |link| link.outbound.push(|out| message.emit(out)));
             }
             Output::SendBlock { conn, block } => {
-                let content = self.content.clone();
+                let content = Arc::clone(&self.landing.content);
                 self.queue(conn, |link| link.outbound.push_block(block, &content));
             }
             Output::Close { conn, reason } => self.close(conn, reason, now),
@@ -74,7 +75,7 @@ impl<D: phy::Device> Driver<D> {
     }
 
     fn verify(&mut self, piece: Piece, now: Time) {
-        match self.content.check(piece) {
+        match self.landing.take(piece).check(&self.landing.content) {
             Ok(ok) => {
                 if !ok {
                     self.tell(Event::FalsePiece(piece.index()));
@@ -107,7 +108,7 @@ impl<D: phy::Device> Driver<D> {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.dirty = false;
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(link.handle);
-        match link.flush(now, socket, &self.content) {
+        match link.flush(now, socket, &self.landing.content) {
             Ok(0) => {}
             Ok(_) => {
                 let bytes = link.room();

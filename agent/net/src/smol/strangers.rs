@@ -91,7 +91,7 @@ impl<D: phy::Device> Driver<D> {
             tcp::State::Closed => self.hang_up(conn, Hangup::End, now),
             _ => {
                 link.deadline.take().map(|at| self.deadlines.remove(&(at, conn)));
-                link.join(&self.content);
+                link.join(&self.landing.content);
                 self.swarm.handle(now, Input::Connected { conn, peer, outgoing: true });
                 self.swarm.handle(now, Input::Room { conn, bytes: link.room() });
             }
@@ -118,11 +118,11 @@ impl<D: phy::Device> Driver<D> {
             return self.tell(Event::Warning("peer for an unknown torrent", detail));
         }
         link.deadline.take().map(|at| self.deadlines.remove(&(at, conn)));
-        link.join(&self.content);
+        link.join(&self.landing.content);
         self.swarm.handle(now, Input::Connected { conn, peer, outgoing: false });
         self.swarm.handle(now, Input::Handshake { conn, handshake });
         self.swarm.handle(now, Input::Room { conn, bytes: link.room() });
-        if let Err(hangup) = link.catch_up(now, &mut self.swarm, &self.content) {
+        if let Err(hangup) = link.catch_up(now, &mut self.swarm, &mut self.landing) {
             self.hang_up(conn, hangup, now);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::storage::{Backing, Download, Files, Layout, Source};
-use crate::verify::Verifier;
+use crate::verify::{Content, Verifier};
 use boottorrent_swarm::Mac;
 use boottorrent_swarm::announce::{Request, Response};
 use boottorrent_swarm::metainfo::Geometry;
@@ -11,6 +11,7 @@ use limits::{DIAL_TIMEOUT, GREET_TIMEOUT, LEAVE_TIMEOUT, LISTENERS};
 use sha2::Digest as _;
 use smoltcp::wire::IpEndpoint;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const HASH: InfoHash = InfoHash([7; 20]);

@@ -2,7 +2,8 @@
 //! a thread would take turns with the network thread for nothing, and where pieces come one by one each would cost two
 //! wake-ups.
 
-use super::Content;
+use super::landing::Begun;
+use super::{Content, Landing};
 use crate::storage::Error;
 use boottorrent_swarm::Time;
 use boottorrent_swarm::metainfo::Piece;
@@ -27,20 +28,21 @@ struct Job {
     torrent: u32,
     content: Arc<Content>,
     piece: Piece,
+    begun: Begun,
 }
 
 impl Job {
     fn run(self) -> Checked {
-        Checked { torrent: self.torrent, piece: self.piece, result: self.content.check(self.piece) }
+        Checked { torrent: self.torrent, piece: self.piece, result: self.begun.check(&self.content) }
     }
 }
 
-/// A piece is hashed by the network thread if the one before came at least so many times earlier as its hash may take: a
-/// twentieth of that thread's time is no delay for anybody. At 100 Mbit/s this is so, at 1 Gbit/s it is not.
+/// Pieces are hashed by the network thread if one comes at least so many times later than the one before as its hash may
+/// take: a twentieth of that thread's time is no delay for anybody. At 100 Mbit/s this is so, at 1 Gbit/s it is not.
 const LEISURE: u64 = 20;
 /// Bytes a second that any processor hashes which has instructions for it.
 const HASH_RATE: u64 = 1_000_000_000;
-/// A longer piece would keep packets waiting.
+/// More than this at once would keep packets waiting.
 const AT_ONCE: u32 = 256 * 1024;
 
 /// Hashes pieces. What is queued is bounded by the core: a piece waits for its verdict before it is asked for again.
@@ -84,15 +86,19 @@ impl Hasher {
     pub(crate) fn check(
         &mut self,
         torrent: u32,
-        content: &Arc<Content>,
+        landing: &mut Landing,
         piece: Piece,
         now: Time,
     ) -> Option<Checked> {
-        let job = Job { torrent, content: Arc::clone(content), piece };
         let pause = now.since(std::mem::replace(&mut self.last, now));
+        let size = landing.content.geometry.piece_size(piece);
+        landing.follows = self.thread.is_none() || is_leisurely(size, pause);
+        let begun = landing.take(piece);
+        let rest = begun.rest(&landing.content);
+        let job = Job { torrent, content: Arc::clone(&landing.content), piece, begun };
         match &self.thread {
             // A thread that is gone (it can only have panicked) hands the work back.
-            Some((jobs, _)) if !is_leisurely(content.geometry.piece_size(piece), pause) => {
+            Some((jobs, _)) if rest > AT_ONCE || rest > 0 && !landing.follows => {
                 jobs.send(job).err().map(|back| back.0.run())
             }
             _ => Some(job.run()),
@@ -121,7 +127,7 @@ impl Drop for Hasher {
 
 fn is_leisurely(bytes: u32, pause: Duration) -> bool {
     let needed = Duration::from_micros(u64::from(bytes) * LEISURE * 1_000_000 / HASH_RATE);
-    bytes <= AT_ONCE && pause >= needed
+    pause >= needed
 }
 
 #[cfg(test)]
@@ -131,10 +137,9 @@ mod tests {
     #[test]
     fn a_fast_link_has_a_thread_and_a_slow_one_needs_none() {
         let between = |piece: u32, bits_s: u64| Duration::from_micros(u64::from(piece) * 8_000_000 / bits_s);
-        for piece in [16 << 10, 128 << 10, 256 << 10] {
+        for piece in [16 << 10, 128 << 10, 1 << 20] {
             assert!(is_leisurely(piece, between(piece, 100_000_000)), "{piece}");
             assert!(!is_leisurely(piece, between(piece, 1_000_000_000)), "{piece}");
         }
-        assert!(!is_leisurely(AT_ONCE + 1, Duration::MAX));
     }
 }

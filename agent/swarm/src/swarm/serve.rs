@@ -73,7 +73,7 @@ impl Swarm {
     /// A piece is ours: everybody who lacks it hears of it, soon.
     pub(super) fn spread(&mut self, piece: Piece) {
         let ring = self.ring();
-        let next = ring.as_ref().and_then(|ring| ring.next(&self.peers));
+        let next = ring.as_ref().and_then(|ring| ring.next(&self.peers, None));
         let pieces = self.config.geometry.pieces();
         for (conn, peer) in self.peers.iter_mut().filter(|(_, p)| p.peer_id.is_some()) {
             let lacks = !peer.have.has(piece);

@@ -112,6 +112,7 @@ pub fn run_once(contestant: &dyn Contestant, case: &Case, calm: bool) -> Result<
     let serving = Group::new(&format!("{}-m", lab.name()))?;
     let servers = scene.serve(contestant, &serving)?;
     let mut field = Field::line_up(&scene, contestant, &hosts)?;
+    ram.warm((u64::from(case.mib) * u64::from(case.nodes)) << 20)?;
     if calm {
         super::load::settle();
     }
