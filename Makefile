@@ -4,7 +4,7 @@
 # make bench    sizes and speeds, as in README (root)
 # make bench-swarm  one room, beside its peers: HTTP, multicast, BitTorrent clients (root); takes two hours, QUICK=1 ten
 #               minutes, BENCH= its own options (see: target/release/boottorrent-bench swarm --help)
-# make sim      the simulated rooms: agent/sim/results.txt, and large.txt (up to 2,000 nodes, an hour of one core)
+# make sim      the simulated rooms: agent/sim/results.txt, wire.txt, and large.txt (up to 2,000 nodes, an hour of one core)
 # make fuzz     every parser and state machine that the network can reach, SECONDS= each (default: ten minutes)
 # make install  DESTDIR= PREFIX=/usr
 # make clean-lab  removes what tests and demo keep: kernel, OS images, leftovers of killed runs
@@ -65,6 +65,7 @@ sim: cargo
 	$(CARGO) build $(CARGO_FLAGS) --release -p boottorrent-sim
 	@echo "load $$(cut -d' ' -f1-3 /proc/loadavg)"
 	target/release/boottorrent-sim --table | tee agent/sim/results.txt
+	target/release/boottorrent-sim wire --table | tee agent/sim/wire.txt
 	bash -c 'set -o pipefail; time GLIBC_TUNABLES=glibc.malloc.hugetlb=1 target/release/boottorrent-sim --large | tee agent/sim/large.txt'
 
 SECONDS ?= 600

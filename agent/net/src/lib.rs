@@ -10,4 +10,6 @@ pub mod driver;
 #[cfg(feature = "smoltcp")]
 pub mod smol;
 
+pub mod probe;
+
 mod sys;

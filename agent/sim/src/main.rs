@@ -12,11 +12,8 @@ const USAGE: &str = "boottorrent-sim [--nodes N] [--size MiB] [--piece KiB] [--r
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == "wire") {
-        return match wire::command(&mut lexopt::Parser::from_args(words)) {
-            Ok(words) => {
-                print!("{words}");
-                ExitCode::SUCCESS
-            }
+        return match on_the_wire(&mut lexopt::Parser::from_args(words)) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
                 eprintln!("boottorrent-sim wire: {e}");
                 ExitCode::from(1)
@@ -37,6 +34,16 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn on_the_wire(parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+    match wire::asked(parser)? {
+        wire::Asked::Table => wire::table().for_each(|line| println!("{line}")),
+        wire::Asked::Run(case) => {
+            print!("{}", wire::told(&case).map_err(|e| lexopt::Error::Custom(e.into()))?);
+        }
+    }
+    Ok(())
 }
 
 enum Asked {

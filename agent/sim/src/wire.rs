@@ -5,8 +5,10 @@ mod switch;
 mod shared;
 mod room;
 mod command;
+mod table;
 
-pub use command::command;
+pub use command::{Asked, asked, told};
+pub use table::table;
 
 use boottorrent_net::smol;
 use boottorrent_swarm::metainfo;

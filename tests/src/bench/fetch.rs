@@ -20,7 +20,7 @@ fn ours() -> Result<&'static dyn Contestant, LabError> {
 /// When a program fails or a copy is false.
 pub fn one() -> Result<Vec<Figure>, LabError> {
     let case = Case { nodes: 1, mib: 1024, mbit: None };
-    let run = run_once(ours()?, &case, true)?;
+    let run = run_once(ours()?, &case, case.piece_length(), true)?;
     let rate = case.bytes() / 1e6 / run.makespan();
     Ok(vec![
         Figure::new("one node, unlimited link, verified", format!("{rate:.0} MB/s"), "at least 400 MB/s"),
@@ -35,7 +35,7 @@ pub fn one() -> Result<Vec<Figure>, LabError> {
 /// As `one`.
 pub fn room(nodes: u8, mbit: u32) -> Result<Vec<Figure>, LabError> {
     let case = Case { nodes, mib: 64, mbit: Some(mbit) };
-    let run = run_once(ours()?, &case, true)?;
+    let run = run_once(ours()?, &case, case.piece_length(), true)?;
     let makespan = run.makespan();
     let line = case.bytes() * 8.0 / (f64::from(mbit) * 1e6);
     let (times, times_goodput) = (makespan / line, makespan / line * GOODPUT);

@@ -2,7 +2,7 @@
 //! run and prints them; a race itself knows nothing of goals.
 
 mod group;
-mod load;
+pub(crate) mod load;
 mod ports;
 pub mod contestant;
 mod ours;

@@ -55,14 +55,14 @@ fn figures(questions: &[String], nodes: u8, mbit: u32) -> Result<(), LabError> {
     let mut figures = vec![Figure::new("load average when it began", load, "below 0.5")];
     for question in questions {
         eprintln!("measuring: {question}");
-        figures.extend(match question.as_str() {
-            "sizes" => sizes::measure()?,
-            "one" => fetch::one()?,
-            "room" => fetch::room(nodes, mbit)?,
-            "newcomer" => newcomer::measure()?,
-            "boots" => boots::measure(mbit)?,
-            _ => menu::measure()?,
-        });
+        figures.extend(bench::measured(|| match question.as_str() {
+            "sizes" => sizes::measure(),
+            "one" => fetch::one(),
+            "room" => fetch::room(nodes, mbit),
+            "newcomer" => newcomer::measure(),
+            "boots" => boots::measure(mbit),
+            _ => menu::measure(),
+        })?);
     }
     println!("{}", bench::table(&figures));
     Ok(())

@@ -18,6 +18,7 @@ mod bundle;
 mod guests;
 mod swarm;
 mod racks;
+mod cable;
 mod interop_swarm;
 mod smoltcp;
 mod hostile;

@@ -102,10 +102,15 @@ impl Swarm {
         assert!(same, "{copy} differs");
     }
 
-    /// Bytes that a node, which has ended, had from these addresses.
-    fn taken(&self, name: &str, from: &[&str]) -> u64 {
+    /// What a node says that has ended.
+    pub(crate) fn stats(&self, name: &str) -> serde_json::Value {
         let stats = fs::read(self.lab.path(&format!("{name}.json"))).unwrap();
-        let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+        serde_json::from_slice(&stats).unwrap()
+    }
+
+    /// Bytes that it had from these addresses.
+    fn taken(&self, name: &str, from: &[&str]) -> u64 {
+        let stats = self.stats(name);
         let peers = stats["peers"].as_array().unwrap();
         let of = |peer: &serde_json::Value| {
             let address = peer["address"].as_str().unwrap().split(':').next().unwrap();

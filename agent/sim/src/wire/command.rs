@@ -1,18 +1,24 @@
 //! `boottorrent-sim wire`: one run's figures for people. Decides words and units.
 
-use super::{Case, Outcome, run};
+use super::{Case, Error, Outcome, run};
 use lexopt::prelude::*;
 use std::fmt::Write;
 use std::time::Duration;
 
 const USAGE: &str = "wire [--nodes N] [--mib N] [--mbit N] [--loss PERCENT] [--seed N] [--piece KiB] [--latency MICROSECONDS] \
-[--queue KiB] [--buffer KiB]";
+[--queue KiB] [--buffer KiB] | wire --table";
 
-/// Reads what stands behind `wire`, runs it, and says what came of it.
+/// What is wanted.
+pub enum Asked {
+    Run(Case),
+    Table,
+}
+
+/// Reads what stands behind `wire`.
 ///
 /// # Errors
 /// An option that is not known, or a value that can't be.
-pub fn command(parser: &mut lexopt::Parser) -> Result<String, lexopt::Error> {
+pub fn asked(parser: &mut lexopt::Parser) -> Result<Asked, lexopt::Error> {
     let mut case = Case::new(10, 64 << 20, 100_000_000, 1);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -31,6 +37,7 @@ pub fn command(parser: &mut lexopt::Parser) -> Result<String, lexopt::Error> {
             Long("latency") => case.latency = Duration::from_micros(parser.value()?.parse()?),
             Long("queue") => case.queue = parser.value()?.parse::<u64>()? << 10,
             Long("buffer") => case.socket_buffer = parser.value()?.parse::<usize>()? << 10,
+            Long("table") => return Ok(Asked::Table),
             Long("help") | Short('h') => return Err(USAGE.into()),
             _ => return Err(arg.unexpected()),
         }
@@ -38,8 +45,15 @@ pub fn command(parser: &mut lexopt::Parser) -> Result<String, lexopt::Error> {
     if case.rate == 0 || case.socket_buffer < 2 << 10 {
         return Err("--mbit begins at 1, --buffer at 2".into());
     }
-    let outcome = run(&case).map_err(|e| lexopt::Error::Custom(e.into()))?;
-    Ok(report(&case, &outcome))
+    Ok(Asked::Run(case))
+}
+
+/// Runs the case and says what came of it.
+///
+/// # Errors
+/// A case that can't be.
+pub fn told(case: &Case) -> Result<String, Error> {
+    run(case).map(|outcome| report(case, &outcome))
 }
 
 fn share(part: u64, whole: u64) -> f64 {

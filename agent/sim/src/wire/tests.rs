@@ -45,6 +45,25 @@ fn a_lossy_network_is_survived_and_a_seed_replays_it_to_the_byte() {
     assert_ne!(run(&Case { seed: 8, ..case }).unwrap().digest, outcome.digest, "another seed is another run");
 }
 
+/// The first rows are run again; of those that take minutes, `make sim` tells what is promised.
+#[test]
+fn the_results_are_those_in_the_tree() {
+    let mut rows = include_str!("../../wire.txt").lines().skip(2);
+    for lost_ppm in [0, 1_000] {
+        let case = table::room(1, lost_ppm);
+        let now = table::row(&case, &run(&case).unwrap());
+        assert_eq!(rows.next(), Some(&*now), "make sim, if this is meant");
+    }
+    for line in rows {
+        let (case, rest) = line.split_at(31);
+        let nodes = case.split(' ').next();
+        let mut figures = rest.split_whitespace();
+        assert_eq!(figures.next(), nodes, "all are complete: {line}");
+        let over: f64 = figures.nth(2).unwrap().parse().unwrap();
+        assert!(over < 2.0, "{line}");
+    }
+}
+
 #[test]
 fn a_case_that_cannot_be_is_refused() {
     assert!(matches!(run(&case(0, 1)), Err(Error::Nodes(0))));

@@ -6,6 +6,8 @@ use super::race::Case;
 
 /// A peer within this of its baseline is as it should be.
 const TOLERANCE: f64 = 0.25;
+/// Bytes of the pieces in which the swarms were measured.
+pub(crate) const PIECE: u32 = 256 << 10;
 const NODES: [u8; 4] = [1, 4, 8, 16];
 
 /// Seconds until the last node was done, for 1, 4, 8 and 16 nodes.
@@ -35,6 +37,11 @@ pub(crate) fn seconds(name: &str, case: &Case) -> Option<f64> {
         }
         _ => None,
     }
+}
+
+/// The contestant was quicker then.
+pub(crate) fn is_slow(name: &str, case: &Case, measured: f64) -> bool {
+    seconds(name, case).is_some_and(|baseline| measured > baseline * (1.0 + TOLERANCE))
 }
 
 /// How the time compares, in words, where there is something to compare with.

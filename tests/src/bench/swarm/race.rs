@@ -40,7 +40,7 @@ impl Case {
         f64::from(self.mib) * 1_048_576.0
     }
 
-    /// As boottorrent-gen chooses it; the same torrent for all contestants.
+    /// As boottorrent-gen chooses it.
     #[must_use]
     pub fn piece_length(&self) -> u32 {
         match self.mib {
@@ -93,17 +93,22 @@ impl Run {
     }
 }
 
-/// Waits for a calm machine before the start, if that is wished for.
+/// `piece_length`: of the torrent, in bytes. Waits for a calm machine before the start, if that is wished for.
 ///
 /// # Errors
 /// When a program fails, a copy is false, or the time is over.
-pub fn run_once(contestant: &dyn Contestant, case: &Case, calm: bool) -> Result<Run, LabError> {
+pub fn run_once(
+    contestant: &dyn Contestant,
+    case: &Case,
+    piece_length: u32,
+    calm: bool,
+) -> Result<Run, LabError> {
     let lab = Lab::new()?;
     let _neighbours = NeighbourTable::with_room_for(u32::from(case.nodes) + 1)?;
     let ram = Ram::new(&lab)?;
-    let pieces = (u64::from(case.mib) << 20) / u64::from(case.piece_length());
+    let pieces = (u64::from(case.mib) << 20) / u64::from(piece_length);
     let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
-    let torrent = torrent::make(&ram.folder, "image", pieces, case.piece_length())?;
+    let torrent = torrent::make(&ram.folder, "image", pieces, piece_length)?;
     let master = host(&lab, "m", "10.0.0.1/24", case)?;
     let hosts = (1..=case.nodes)
         .map(|n| host(&lab, &format!("n{n}"), &format!("10.0.{}.{}/24", 0, u32::from(n) + 10), case))

@@ -110,7 +110,8 @@ impl Report {
         for row in &self.rows {
             let verdict = row.run().and_then(|run| baselines::verdict(row.name, &row.case, run.makespan()));
             if let Some(verdict) = verdict {
-                rows.push(vec![row.name.to_owned(), super::row::described(&row.case), verdict]);
+                let pieces = format!("{} KiB pieces", row.piece_length >> 10);
+                rows.push(vec![row.name.to_owned(), super::row::described(&row.case), pieces, verdict]);
             }
         }
         aligned(&rows)
