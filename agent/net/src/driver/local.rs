@@ -152,3 +152,17 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_addresses_of_one_card_both_speak() {
+        let hears = listen().unwrap();
+        for last in [1, 2] {
+            let speaks = speaker(&hears, Ipv4Addr::new(127, 0, 0, last)).unwrap();
+            assert!(speaks.local_addr().unwrap().to_string().starts_with(&format!("127.0.0.{last}:")));
+        }
+    }
+}

@@ -57,7 +57,8 @@ impl Row {
     /// A peer that is slower than it was, in larger pieces, is run in those as well: the better of the two counts.
     fn second_chance(&mut self, contestant: &dyn Contestant, calm: bool) {
         let Some(first) = self.run().map(Run::makespan) else { return };
-        if self.piece_length == baselines::PIECE || !baselines::is_slow(self.name, &self.case, first) {
+        let slow = self.is_peer && baselines::is_slow(self.name, &self.case, first);
+        if !slow || self.piece_length == baselines::PIECE {
             return;
         }
         eprintln!("{} {}, in pieces of {} KiB", self.name, described(&self.case), baselines::PIECE >> 10);
