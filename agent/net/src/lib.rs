@@ -7,9 +7,8 @@ pub mod verify;
 mod stream;
 mod trackers;
 pub mod driver;
+pub mod probe;
 #[cfg(feature = "smoltcp")]
 pub mod smol;
-
-pub mod probe;
 
 mod sys;

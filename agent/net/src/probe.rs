@@ -56,7 +56,11 @@ impl Probe {
         let mut swarm = Swarm::new(NOW, Config::new(HASH, PeerId([1; 20]), geometry, Have::None, 1));
         let peer = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 6881);
         swarm.handle(NOW, Input::Connected { conn: CONN, peer, outgoing: false });
-        swarm.handle(NOW, Input::Handshake { conn: CONN, handshake: Handshake::new(HASH, PeerId([2; 20])) });
+        let handshake = Handshake::new(HASH, PeerId([2; 20]));
+        let mut inbound = Inbound::new(CONN);
+        // From here on the stream is one of messages; whole, it cannot be refused.
+        let _ = inbound.greet(&handshake.emit());
+        swarm.handle(NOW, Input::Handshake { conn: CONN, handshake });
         for message in [Message::HaveAll, Message::Unchoke] {
             swarm.handle(NOW, Input::Message { conn: CONN, message });
         }
@@ -69,7 +73,6 @@ impl Probe {
         });
         let verifier = Verifier::Sha256(digests.collect());
         let content = Arc::new(Content { geometry, store: Box::new(memory.clone()), verifier });
-        let mut inbound = Inbound::new(CONN);
         inbound.set_geometry(&geometry);
         let mut probe = Probe {
             swarm,
@@ -93,14 +96,12 @@ impl Probe {
         self.said.iter().filter_map(request).collect()
     }
 
-    /// The next bytes of the peer, as one read gives them.
+    /// The next bytes of the peer behind its handshake, as one read gives them.
     pub fn take(&mut self, bytes: &[u8]) {
         if self.over {
             return;
         }
-        let mut whole = self.inbound.take_partial();
-        whole.extend_from_slice(bytes);
-        self.over = self.inbound.frames(NOW, &mut self.swarm, &mut self.landing, &whole).is_err();
+        self.over = self.inbound.go_on(NOW, &mut self.swarm, &mut self.landing, bytes).is_err();
     }
 
     /// What the node has said to all of it, what it has stored, and whether the link has ended.
@@ -117,5 +118,33 @@ impl Probe {
         }
         let bytes = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (self.said, bytes, self.over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use boottorrent_swarm::metainfo::BLOCK;
+
+    /// A target whose link were refused at once would find nothing, for ever.
+    #[test]
+    fn what_was_asked_for_is_stored() {
+        let image = vec![7; 3 * BLOCK as usize];
+        let geometry = Geometry::new(BLOCK, image.len() as u64).unwrap();
+        let mut probe = Probe::new(geometry, &image);
+        let mut bytes = Vec::new();
+        let asked = probe.asked();
+        assert_eq!(asked.len(), 3);
+        for claim in asked {
+            bytes.extend((9 + claim.length).to_be_bytes());
+            bytes.push(7);
+            bytes.extend(claim.index.to_be_bytes());
+            bytes.extend(claim.offset.to_be_bytes());
+            bytes.resize(bytes.len() + claim.length as usize, 7);
+        }
+        probe.take(&bytes);
+        let (said, stored, over) = probe.end();
+        assert!(!over, "{said:?}");
+        assert_eq!(stored, image);
     }
 }

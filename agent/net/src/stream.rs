@@ -103,6 +103,22 @@ impl Inbound {
         swarm.handle(now, if keep { Input::Block { conn, block } } else { Input::Discarded { conn, block } });
     }
 
+    /// What has just come goes behind what waits for its end; nothing has: what came behind the handshake.
+    pub(crate) fn go_on(
+        &mut self,
+        now: Time,
+        swarm: &mut Swarm,
+        landing: &mut Landing,
+        bytes: &[u8],
+    ) -> Result<(), Hangup> {
+        if self.partial.is_empty() {
+            return self.frames(now, swarm, landing, bytes);
+        }
+        let mut whole = self.take_partial();
+        whole.extend_from_slice(bytes);
+        self.frames(now, swarm, landing, &whole)
+    }
+
     /// Takes every whole frame in `bytes`, and of a block what is there; keeps the rest.
     pub(crate) fn frames(
         &mut self,

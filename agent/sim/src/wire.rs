@@ -101,6 +101,17 @@ pub struct Outcome {
     pub digest: [u8; 32],
 }
 
+impl Outcome {
+    /// Seconds until the last node was done.
+    fn seconds(&self) -> f64 {
+        self.makespan.map_or(f64::INFINITY, |m| m.as_secs_f64())
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
 /// Why a case can't be run.
 #[derive(Debug)]
 pub enum Error {

@@ -17,10 +17,9 @@ impl Ring {
     /// again and again over links that are to be spared, be they ours or, for a source, those of others. `crowd`: how many there are by the tracker's count, since of a
     /// large room a newcomer knows some only.
     pub(crate) fn new(peers: &Peers, own: PeerId, crowd: u32) -> Option<Ring> {
-        let mut nodes = peers.values().filter(|p| p.control.is_some() && !p.is_complete());
         let (mut count, mut rack) = (0, None);
         let fits = (crowd as usize) < RING_MAX
-            && nodes.all(|p| {
+            && nodes(peers).all(|(_, p)| {
                 count += 1;
                 count < RING_MAX && !p.is_far && p.rack == *rack.get_or_insert(p.rack)
             });
@@ -36,8 +35,7 @@ impl Ring {
     /// Who is fed by us; `past` one of ours: who would be, if all before that one and itself were not there.
     pub(crate) fn next(&self, peers: &Peers, past: Option<&Peer>) -> Option<Conn> {
         let past = past.map(|p| self.behind(p));
-        let nodes = peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete());
-        let places = nodes.map(|(conn, p)| (self.behind(p), *conn));
+        let places = nodes(peers).map(|(conn, p)| (self.behind(p), *conn));
         places.filter(|(place, _)| past.is_none_or(|past| *place > past)).min().map(|(_, conn)| conn)
     }
 
@@ -48,6 +46,11 @@ impl Ring {
         let ours = peers.iter().filter(|(_, p)| able(p));
         ours.max_by_key(|(_, p)| self.behind(p)).map(|(c, _)| *c)
     }
+}
+
+/// Those of us who still download.
+fn nodes(peers: &Peers) -> impl Iterator<Item = (&Conn, &Peer)> {
+    peers.iter().filter(|(_, p)| p.control.is_some() && !p.is_complete())
 }
 
 /// Whether it lies before us, and where: as numbers, since a room compares them for every block and a comparison of bytes

@@ -200,11 +200,12 @@ impl Uploads {
         }
         // A turn counts while it moves, also when its requests are all answered: its link is still full of them.
         let fresh = |a: &Active| if a.piece.is_some() { UPLOAD_STALL } else { OFFER_FRESH };
-        let busy = || self.active.iter().enumerate().filter(|(_, a)| now.since(a.moved) < fresh(a));
+        let busy = || self.active.iter().filter(|a| now.since(a.moved) < fresh(a));
         let (mut turns, mut ahead) = (0, 0);
-        for (n, turn) in busy() {
+        for turn in busy() {
             // Receivers, not their turns.
-            turns += usize::from(busy().take_while(|(m, _)| *m < n).all(|(_, a)| a.conn != turn.conn));
+            let first = busy().find(|a| a.conn == turn.conn);
+            turns += usize::from(first.is_some_and(|first| core::ptr::eq(first, turn)));
             ahead += u64::from(self.size(turn).saturating_sub(turn.sent));
         }
         let enough = turns > 0 && (ahead > self.lead() || turns >= self.slots);

@@ -21,13 +21,10 @@ fn a_pulled_cable_costs_nobody_else_and_the_node_goes_on_when_it_is_back() {
     let (_seed, _tracker) = (swarm.kernel_seed(&master), swarm.tracker(&master, ""));
     let mut nodes = Vec::new();
     for n in 11..11 + NODES {
-        let host = swarm.host(&format!("n{n}"), &format!("10.0.0.{n}/24"));
+        let name = format!("n{n}");
+        let host = swarm.host(&name, &format!("10.0.0.{n}/24"));
         host.limit(MBIT).unwrap();
-        nodes.push((
-            swarm.kernel_node(&host, &format!("n{n}"), &["--tracker", TRACKER]),
-            host,
-            format!("n{n}"),
-        ));
+        nodes.push((swarm.kernel_node(&host, &name, &["--tracker", TRACKER]), host, name));
     }
     let (mut node, host, name) = nodes.swap_remove(2);
     let received = || {

@@ -40,7 +40,7 @@ pub(super) struct Link {
     /// Bytes written in this turn of the loop.
     pub(super) sent_in_turn: u64,
     socket: TcpStream,
-    inbound: Inbound,
+    pub(super) inbound: Inbound,
     outbound: Outbound,
     pace: Pace,
     /// Bytes that must have come before epoll says so.
@@ -106,17 +106,6 @@ impl Link {
             Err(e) if is_later(&e) => Ok(None),
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// What came behind the handshake in the same read.
-    pub(super) fn catch_up(
-        &mut self,
-        now: Time,
-        swarm: &mut Swarm,
-        landing: &mut Landing,
-    ) -> Result<(), Hangup> {
-        let bytes = self.inbound.take_partial();
-        self.inbound.frames(now, swarm, landing, &bytes)
     }
 
     /// Reads what the socket has, a turn's worth at most.

@@ -178,7 +178,7 @@ impl Driver {
         seat.swarm.handle(now, Input::Connected { conn, peer, outgoing: false });
         seat.swarm.handle(now, Input::Handshake { conn, handshake });
         seat.swarm.handle(now, Input::Room { conn, bytes: link.room() });
-        if let Err(hangup) = link.catch_up(now, &mut seat.swarm, &mut seat.landing) {
+        if let Err(hangup) = link.inbound.go_on(now, &mut seat.swarm, &mut seat.landing, &[]) {
             self.hang_up(conn, hangup, now);
         }
         self.perform(torrent, now);

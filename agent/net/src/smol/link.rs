@@ -31,7 +31,7 @@ pub(super) struct Link {
     /// The end of [`Stage::Dialling`] or [`Stage::Greeting`].
     pub(super) deadline: Option<Time>,
     pub(super) dirty: bool,
-    inbound: Inbound,
+    pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
     pace: Pace,
 }
@@ -70,34 +70,9 @@ impl Link {
         landing: &mut Landing,
     ) -> Result<(), Hangup> {
         while socket.can_recv() {
-            take(socket, |bytes| self.frames(now, swarm, landing, bytes))??;
+            take(socket, |bytes| self.inbound.go_on(now, swarm, landing, bytes))??;
         }
         if socket.may_recv() { Ok(()) } else { Err(Hangup::End) }
-    }
-
-    /// What came behind the handshake in the same segment.
-    pub(super) fn catch_up(
-        &mut self,
-        now: Time,
-        swarm: &mut Swarm,
-        landing: &mut Landing,
-    ) -> Result<(), Hangup> {
-        self.frames(now, swarm, landing, &[])
-    }
-
-    fn frames(
-        &mut self,
-        now: Time,
-        swarm: &mut Swarm,
-        landing: &mut Landing,
-        bytes: &[u8],
-    ) -> Result<(), Hangup> {
-        if self.inbound.partial().is_empty() {
-            return self.inbound.frames(now, swarm, landing, bytes);
-        }
-        let mut whole = self.inbound.take_partial();
-        whole.extend_from_slice(bytes);
-        self.inbound.frames(now, swarm, landing, &whole)
     }
 
     pub(super) fn room(&self) -> u32 {

@@ -122,7 +122,7 @@ impl<D: phy::Device> Driver<D> {
         self.swarm.handle(now, Input::Connected { conn, peer, outgoing: false });
         self.swarm.handle(now, Input::Handshake { conn, handshake });
         self.swarm.handle(now, Input::Room { conn, bytes: link.room() });
-        if let Err(hangup) = link.catch_up(now, &mut self.swarm, &mut self.landing) {
+        if let Err(hangup) = link.inbound.go_on(now, &mut self.swarm, &mut self.landing, &[]) {
             self.hang_up(conn, hangup, now);
         }
     }

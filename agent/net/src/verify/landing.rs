@@ -11,7 +11,7 @@ const FOLLOWED_MAX: usize = 8;
 
 /// The digest of a piece's first bytes.
 pub(crate) struct Begun {
-    piece: Piece,
+    pub(super) piece: Piece,
     /// Bytes.
     done: u32,
     digest: Running,
@@ -104,7 +104,7 @@ impl Landing {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::storage::{Backing, Download, Layout};
     use crate::verify::Verifier;
@@ -118,7 +118,7 @@ mod tests {
     }
 
     /// Two pieces, nothing there yet.
-    fn landing(folder: &tempfile::TempDir) -> Landing {
+    pub(crate) fn landing(folder: &tempfile::TempDir) -> Landing {
         let backing = Backing { path: folder.path().join("f"), size: u64::from(2 * PIECE) };
         let store = Download::open(&[backing], Layout::plain([u64::from(2 * PIECE)])).unwrap();
         let verifier = Verifier::Sha256((0..2).map(|n| sha2::Sha256::digest(bytes(n)).into()).collect());

@@ -27,13 +27,12 @@ pub(crate) struct Checked {
 struct Job {
     torrent: u32,
     content: Arc<Content>,
-    piece: Piece,
     begun: Begun,
 }
 
 impl Job {
     fn run(self) -> Checked {
-        Checked { torrent: self.torrent, piece: self.piece, result: self.begun.check(&self.content) }
+        Checked { torrent: self.torrent, piece: self.begun.piece, result: self.begun.check(&self.content) }
     }
 }
 
@@ -95,10 +94,10 @@ impl Hasher {
         landing.follows = self.thread.is_none() || is_leisurely(size, pause);
         let begun = landing.take(piece);
         let rest = begun.rest(&landing.content);
-        let job = Job { torrent, content: Arc::clone(&landing.content), piece, begun };
+        let job = Job { torrent, content: Arc::clone(&landing.content), begun };
         match &self.thread {
             // A thread that is gone (it can only have panicked) hands the work back.
-            Some((jobs, _)) if rest > AT_ONCE || rest > 0 && !landing.follows => {
+            Some((jobs, _)) if !is_at_once(rest, landing.follows) => {
                 jobs.send(job).err().map(|back| back.0.run())
             }
             _ => Some(job.run()),
@@ -125,6 +124,11 @@ impl Drop for Hasher {
     }
 }
 
+/// Whether the network thread hashes the `rest` bytes that a piece's digest lacks.
+fn is_at_once(rest: u32, leisurely: bool) -> bool {
+    rest == 0 || leisurely && rest <= AT_ONCE
+}
+
 fn is_leisurely(bytes: u32, pause: Duration) -> bool {
     let needed = Duration::from_micros(u64::from(bytes) * LEISURE * 1_000_000 / HASH_RATE);
     pause >= needed
@@ -132,14 +136,31 @@ fn is_leisurely(bytes: u32, pause: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::landing::tests::landing;
     use super::*;
 
     #[test]
     fn a_fast_link_has_a_thread_and_a_slow_one_needs_none() {
         let between = |piece: u32, bits_s: u64| Duration::from_micros(u64::from(piece) * 8_000_000 / bits_s);
-        for piece in [16 << 10, 128 << 10, 1 << 20] {
+        for piece in [16 << 10, 128 << 10, 256 << 10, 1 << 20] {
             assert!(is_leisurely(piece, between(piece, 100_000_000)), "{piece}");
             assert!(!is_leisurely(piece, between(piece, 1_000_000_000)), "{piece}");
+        }
+        assert!(is_at_once(AT_ONCE, true) && !is_at_once(AT_ONCE + 1, true));
+        assert!(!is_at_once(1, false) && is_at_once(0, false), "what is hashed already waits for nobody");
+    }
+
+    #[test]
+    fn pieces_are_followed_while_they_come_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut landing, mut hasher) = (landing(&folder), Hasher::new().unwrap());
+        let piece = landing.content.geometry.piece(0).unwrap();
+        let alone = hasher.thread.is_none();
+        let mut now = Time(0);
+        for (pause, follows) in [(1_000, alone), (100_000, true), (1_000, alone)] {
+            now = now + Duration::from_micros(pause);
+            let verdict = hasher.check(0, &mut landing, piece, now);
+            assert_eq!((landing.follows, verdict.is_some()), (follows, follows), "after {pause} us");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `boottorrent-sim wire`: one run's figures for people. Decides words and units.
 
-use super::{Case, Error, Outcome, run};
+use super::{Case, Error, Outcome, run, share};
 use lexopt::prelude::*;
 use std::fmt::Write;
 use std::time::Duration;
@@ -56,13 +56,9 @@ pub fn told(case: &Case) -> Result<String, Error> {
     run(case).map(|outcome| report(case, &outcome))
 }
 
-fn share(part: u64, whole: u64) -> f64 {
-    part as f64 / whole.max(1) as f64
-}
-
 fn report(case: &Case, outcome: &Outcome) -> String {
     let bound = case.bound().as_secs_f64();
-    let makespan = outcome.makespan.map_or(f64::INFINITY, |m| m.as_secs_f64());
+    let makespan = outcome.seconds();
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(

@@ -1,6 +1,6 @@
 //! The rooms on the wire whose results stand in the tree (agent/sim/wire.txt). Decides which.
 
-use super::{Case, Outcome, run};
+use super::{Case, Outcome, run, share};
 
 const HEAD: &str =
     "64 MiB in pieces of 128 KiB over smoltcp, links of 100 Mbit/s, 100 ms of start skew, seed 1";
@@ -18,17 +18,15 @@ pub(super) fn room(nodes: u32, lost_ppm: u32) -> Case {
 
 /// `again`: what TCP sent a second time, of its payload; `dropped`: frames that found a queue full.
 pub(super) fn row(case: &Case, outcome: &Outcome) -> String {
-    let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-    let bound = case.bound().as_secs_f64();
-    let seconds = outcome.makespan.map_or(f64::INFINITY, |m| m.as_secs_f64());
+    let (bound, seconds) = (case.bound().as_secs_f64(), outcome.seconds());
     format!(
         "{:<31} {:>8} {seconds:>8.3} {bound:>8.3} {:>6.3} {:>8.3} {:>8.2} {:>9.2} {:>8}",
         format!("{} nodes, {} % of frames lost", case.nodes, f64::from(case.lost_ppm) / 10_000.0),
         outcome.verified,
         seconds / bound,
-        outcome.master_bytes as f64 / case.total as f64,
-        percent(outcome.duplicates, case.total * u64::from(case.nodes)),
-        percent(outcome.retransmitted, outcome.payload),
+        share(outcome.master_bytes, case.total),
+        100.0 * share(outcome.duplicates, case.total * u64::from(case.nodes)),
+        100.0 * share(outcome.retransmitted, outcome.payload),
         outcome.dropped
     )
 }

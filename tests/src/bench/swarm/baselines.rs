@@ -65,6 +65,7 @@ mod tests {
         for other in [Case { nodes: 2, ..case }, Case { mib: 256, ..case }, Case { mbit: Some(50), ..case }] {
             assert_eq!(seconds("aria2", &other), None);
         }
+        assert!(is_slow("rqbit", &case, 30.5) && !is_slow("rqbit", &case, 15.0));
         assert_eq!(seconds("ours", &case), None);
         let raw = Case { nodes: 1, mib: 1024, mbit: None };
         assert!((seconds("lt-hp", &raw).unwrap() - 2.07).abs() < 0.01);
