@@ -28,8 +28,8 @@ pub(crate) struct Cargo {
 pub(crate) enum Step {
     /// The port has passed its block on.
     Passed(u32),
-    /// A block's first byte is at a port.
-    Arrived(Channel, u8, Cargo),
+    /// The first byte of a channel's next block is at a port.
+    Arrived(Channel, u8),
 }
 
 /// What the network tells.
@@ -65,24 +65,48 @@ impl Port {
     }
 }
 
-#[derive(Debug)]
+/// Ports that a channel may lead through: its ends, and between them two uplinks.
+const HOPS: usize = 4;
+
+/// A channel's way through one port. Blocks never overtake each other, so that two counts say which of them wait here.
+#[derive(Debug, Clone, Copy, Default)]
 struct Hop {
     port: u32,
-    queue: VecDeque<Cargo>,
+    came: u32,
+    went: u32,
     /// It is in its port's ring.
     listed: bool,
 }
 
+/// A hundred thousand of them do not fit into a processor's cache, so what a block touches is kept in few places.
 #[derive(Debug)]
 struct Flow {
-    hops: Vec<Hop>,
+    hops: [Hop; HOPS],
+    /// The one at the receiver.
+    last: u8,
     is_open: bool,
+    /// Blocks that the last hop has not begun.
+    blocks: VecDeque<Cargo>,
     /// Bytes in the sender's queue.
     queued: u32,
     /// Blocks that have left the queue and are not through.
     under_way: u32,
     /// Control bytes that travel with the next block.
     debt: u32,
+}
+
+impl Flow {
+    /// The block that goes next through this hop, if one waits there.
+    fn go(&mut self, hop: u8) -> Option<Cargo> {
+        let went_last = self.hops[usize::from(self.last)].went;
+        let place = &mut self.hops[usize::from(hop)];
+        if place.came == place.went {
+            return None;
+        }
+        let at = place.went - went_last;
+        place.went += 1;
+        if hop == self.last { self.blocks.pop_front() } else { self.blocks.get(at as usize).copied() }
+    }
 }
 
 /// All channels.
@@ -130,22 +154,27 @@ impl Network {
 
     /// Opens the next channel; channels are numbered from 0.
     pub(crate) fn open(&mut self, from: usize, to: usize) {
-        let mut path = vec![from as u32];
         let (here, there) = (self.rack(from), self.rack(to));
-        if here != there {
-            path.extend(here.map(|r| 2 * self.nodes + 2 * r));
-            path.extend(there.map(|r| 2 * self.nodes + 2 * r + 1));
+        let [out, into] = [here, there].map(|rack| rack.filter(|_| here != there));
+        let path = [
+            Some(from as u32),
+            out.map(|r| 2 * self.nodes + 2 * r),
+            into.map(|r| 2 * self.nodes + 2 * r + 1),
+            Some(self.nodes + to as u32),
+        ];
+        let (mut hops, mut last) = ([Hop::default(); HOPS], 0);
+        for (n, port) in path.into_iter().flatten().enumerate() {
+            (hops[n].port, last) = (port, n as u8);
         }
-        path.push(self.nodes + to as u32);
-        let hop = |port| Hop { port, queue: VecDeque::new(), listed: false };
-        let hops = path.into_iter().map(hop).collect();
-        self.flows.push(Flow { hops, is_open: true, queued: 0, under_way: 0, debt: 0 });
+        let blocks = VecDeque::new();
+        self.flows.push(Flow { hops, last, is_open: true, blocks, queued: 0, under_way: 0, debt: 0 });
     }
 
     pub(crate) fn close(&mut self, channel: Channel) {
         if let Some(flow) = self.flows.get_mut(channel as usize) {
             flow.is_open = false;
-            flow.hops.iter_mut().for_each(|h| h.queue.clear());
+            flow.blocks.clear();
+            flow.hops.iter_mut().for_each(|h| (h.came, h.went) = (0, 0));
         }
     }
 
@@ -175,13 +204,14 @@ impl Network {
         let Some(flow) = self.flows.get_mut(channel as usize).filter(|f| f.is_open) else { return };
         let bytes = f64::from(block.length + 13 + std::mem::take(&mut flow.debt)) * WIRE_COST;
         flow.queued += block.length;
-        flow.hops[0].queue.push_back(Cargo { block, bytes: bytes.round() as u32 });
+        flow.blocks.push_back(Cargo { block, bytes: bytes.round() as u32 });
+        flow.hops[0].came += 1;
         self.list(channel, 0, now);
     }
 
     pub(crate) fn step(&mut self, now: u64, step: Step) {
         match step {
-            Step::Arrived(channel, hop, cargo) => self.arrive(now, channel, hop, cargo),
+            Step::Arrived(channel, hop) => self.arrive(now, channel, hop),
             Step::Passed(port) => {
                 if let Some((channel, hop, cargo)) = self.ports[port as usize].serving.take() {
                     self.passed(now, channel, hop, cargo);
@@ -193,7 +223,7 @@ impl Network {
 
     fn passed(&mut self, now: u64, channel: Channel, hop: u8, cargo: Cargo) {
         let flow = &mut self.flows[channel as usize];
-        if !flow.is_open || usize::from(hop) + 1 < flow.hops.len() {
+        if !flow.is_open || hop < flow.last {
             return;
         }
         flow.under_way -= 1;
@@ -201,10 +231,10 @@ impl Network {
         self.list(channel, 0, now);
     }
 
-    fn arrive(&mut self, now: u64, channel: Channel, hop: u8, cargo: Cargo) {
+    fn arrive(&mut self, now: u64, channel: Channel, hop: u8) {
         let flow = &mut self.flows[channel as usize];
         if flow.is_open {
-            flow.hops[usize::from(hop)].queue.push_back(cargo);
+            flow.hops[usize::from(hop)].came += 1;
             self.list(channel, hop, now);
         }
     }
@@ -214,7 +244,7 @@ impl Network {
         let flow = &mut self.flows[channel as usize];
         let may_go = hop > 0 || flow.under_way < WINDOW;
         let at = &mut flow.hops[usize::from(hop)];
-        if at.listed || at.queue.is_empty() || !may_go {
+        if at.listed || at.came == at.went || !may_go {
             return;
         }
         at.listed = true;
@@ -231,9 +261,8 @@ impl Network {
         }
         while let Some((channel, hop)) = port.ring.pop_front() {
             let flow = &mut self.flows[channel as usize];
-            let place = &mut flow.hops[usize::from(hop)];
-            place.listed = false;
-            let Some(cargo) = place.queue.pop_front() else { continue };
+            flow.hops[usize::from(hop)].listed = false;
+            let Some(cargo) = flow.go(hop) else { continue };
             port.serving = Some((channel, hop, cargo));
             let end = now + port.nanos(cargo.bytes);
             self.notices.push_back(Notice::At(end, Step::Passed(at)));
@@ -252,19 +281,19 @@ impl Network {
                 self.notices.push_back(Notice::Drained(channel));
             }
         }
-        match flow.hops.get(usize::from(hop) + 1).map(|h| h.port) {
-            None => self.notices.push_back(Notice::Head(channel, cargo.block)),
-            Some(next) => {
-                let begins = now.max(end.saturating_sub(self.ports[next as usize].nanos(cargo.bytes)));
-                if let Some(uplink) = next.checked_sub(2 * self.nodes) {
-                    let (taken, sent) = &mut self.across[uplink as usize / 2];
-                    *(if uplink % 2 == 1 { taken } else { sent }) += u64::from(cargo.block.length);
-                }
-                if begins == now {
-                    self.arrive(now, channel, hop + 1, cargo);
-                } else {
-                    self.notices.push_back(Notice::At(begins, Step::Arrived(channel, hop + 1, cargo)));
-                }
+        if hop == flow.last {
+            self.notices.push_back(Notice::Head(channel, cargo.block));
+        } else {
+            let next = flow.hops[usize::from(hop) + 1].port;
+            let begins = now.max(end.saturating_sub(self.ports[next as usize].nanos(cargo.bytes)));
+            if let Some(uplink) = next.checked_sub(2 * self.nodes) {
+                let (taken, sent) = &mut self.across[uplink as usize / 2];
+                *(if uplink % 2 == 1 { taken } else { sent }) += u64::from(cargo.block.length);
+            }
+            if begins == now {
+                self.arrive(now, channel, hop + 1);
+            } else {
+                self.notices.push_back(Notice::At(begins, Step::Arrived(channel, hop + 1)));
             }
         }
         self.list(channel, hop, now);

@@ -38,6 +38,8 @@ pub struct Swarm {
     rng: Rng,
     outputs: VecDeque<Output>,
     peers: Peers,
+    /// Everybody who owes us blocks, and some who no longer do: few, where each block would look at all links.
+    owing: Vec<Conn>,
     pieces: Pieces,
     picker: Picker,
     uploads: Uploads,
@@ -87,6 +89,7 @@ impl Swarm {
             rng: Rng::new(config.seed),
             outputs: VecDeque::new(),
             peers: Peers::new(),
+            owing: Vec::new(),
             uploads: Uploads::new(geometry, config.limits.active_uploads, &have),
             pieces: Pieces::new(geometry, have),
             picker: Picker::new(&geometry),

@@ -257,7 +257,7 @@ impl Uploads {
             let waits = |p: Piece| peers.get(&turn.conn).is_some_and(|peer| peer.queue.first(p).is_some());
             // An unfinished turn is kept while its peer may still ask for the rest of the piece.
             let keep = match turn.piece {
-                Some(piece) => waits(piece) || (turn.sent < size && quiet < TURN_KEPT),
+                Some(piece) => turn.sent < size && quiet < TURN_KEPT || waits(piece),
                 None => quiet < OFFER_KEPT,
             };
             if keep {
@@ -355,14 +355,17 @@ impl Uploads {
         waiting.min()
     }
 
-    /// An offer may go there, and so many turns it has.
-    fn able(&self, now: Time, conn: Conn, peer: &Peer) -> Option<usize> {
-        let open = peer.control.is_some()
+    fn turns(&self, conn: Conn) -> usize {
+        self.active.iter().filter(|a| a.conn == conn).count()
+    }
+
+    /// An offer may go there.
+    fn is_able(&self, now: Time, conn: Conn, peer: &Peer) -> bool {
+        peer.control.is_some()
+            // One unanswered offer a link: the answer says whether a second is of use.
+            && self.active.iter().all(|a| a.conn != conn || a.piece.is_some())
             && peer.mute.is_none_or(|(_, last)| now.since(last) >= OFFER_AGAIN)
-            && peer.full.is_none_or(|t| now.since(t) >= FULL_KEPT);
-        let turns = || self.active.iter().filter(|a| a.conn == conn);
-        // One unanswered offer a link: the answer says whether a second is of use.
-        (open && turns().all(|a| a.piece.is_some())).then(|| turns().count())
+            && peer.full.is_none_or(|t| now.since(t) >= FULL_KEPT)
     }
 
     /// The one behind us while it takes what it is given, though it may need a moment; otherwise the one behind that. The
@@ -398,7 +401,7 @@ impl Uploads {
         sender: Sender<'_>,
         rng: &mut Rng,
     ) -> Option<Option<Offer>> {
-        if let Some(turns) = self.able(now, conn, peer)
+        if self.is_able(now, conn, peer)
             && let Some(piece) = self.pass_on(now, conn, peer, sender, rng)
         {
             // Who has left an offer unanswered, or passed too many, is offered more, but not waited for again.
@@ -406,7 +409,7 @@ impl Uploads {
             if peer.mute.is_none() && passed < RING_PASSES {
                 self.held.remove(&conn);
             }
-            return Some(Some(((turns, peer.wealth(), conn), Some(piece))));
+            return Some(Some(((self.turns(conn), peer.wealth(), conn), Some(piece))));
         }
         let since = *self.held.entry(conn).or_insert(now);
         (now.since(since) < RING_PATIENCE).then_some(None)
@@ -448,16 +451,24 @@ impl Uploads {
 
     /// Of those who lack something, fewest turns and fewest pieces first.
     fn poorest(&self, now: Time, peers: &Peers, sender: Sender<'_>, rng: &mut Rng) -> Option<Offer> {
-        let able = peers.iter().filter(|(_, p)| p.interested);
-        let able: Vec<(usize, Conn, &Peer)> =
-            able.filter_map(|(c, p)| Some((self.able(now, *c, p)?, *c, p))).collect();
         // Whoever is far and says that it is ready needs what nobody near it has.
         let class = |turns: usize, p: &Peer| (!(p.is_far && p.ready), turns, !p.ready);
-        let best = able.iter().map(|(turns, _, p)| class(*turns, p)).min();
-        let best: Vec<_> = able.iter().filter(|(turns, _, p)| Some(class(*turns, p)) == best).collect();
+        let (mut least, mut best) = ((true, usize::MAX, true), Vec::new());
+        for (conn, peer) in peers.iter().filter(|(_, p)| p.interested) {
+            let turns = self.turns(*conn);
+            let class = class(turns, peer);
+            if class > least || !self.is_able(now, *conn, peer) {
+                continue;
+            }
+            if class < least {
+                least = class;
+                best.clear();
+            }
+            best.push((turns, peer.wealth(), *conn));
+        }
         // The poorer of two: if all went for the poorest, one would be taken and the others lose a round trip each.
         let count = u32::try_from(best.len()).unwrap_or(u32::MAX);
-        let mut any = || best.get(rng.below(count) as usize).map(|(turns, c, p)| (*turns, p.wealth(), *c));
+        let mut any = || best.get(rng.below(count) as usize).copied();
         let one = any().min(any())?;
         // A source names what it has given least; others leave the choice to who knows more.
         let peer = peers.get(&one.2).filter(|_| sender.pieces.is_complete());

@@ -214,6 +214,11 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.requests.push_back(Pending { block, sent: self.now, live, arriving: false });
         peer.live += u32::from(live);
+        if live && peer.live == 1 {
+            let owes = |c: &Conn| *c != conn && self.peers.get(c).is_some_and(|p| p.live > 0);
+            self.owing.retain(owes);
+            self.owing.push(conn);
+        }
         self.send(conn, OwnedMessage::Request(BlockClaim::from(block)));
     }
 

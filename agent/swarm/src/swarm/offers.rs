@@ -119,7 +119,8 @@ impl Swarm {
     /// one sender that serves many would keep us from all the others.
     pub(super) fn awaited(&self) -> u32 {
         let best = self.inflow.best();
-        let expected = self.peers.values().filter(|p| p.live > 0 && !p.snubbed && !p.is_late);
+        let owing = self.owing.iter().filter_map(|conn| self.peers.get(conn));
+        let expected = owing.filter(|p| p.live > 0 && !p.snubbed && !p.is_late);
         expected.map(|p| p.awaited(self.now, best)).sum()
     }
 
