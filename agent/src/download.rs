@@ -5,7 +5,7 @@
 mod progress;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -120,12 +120,9 @@ pub(crate) struct Download {
 impl Download {
     /// Starts with the pieces that `good` names.
     pub(crate) fn start(order: &Order, content: Arc<Content>, good: &[bool]) -> Result<Self, Error> {
-        // The customary port is in use: any other does, since the tracker tells it. Without one it would tell us of nobody.
-        let on = |port| listen(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
-        let listener = on(PEER_PORT).or_else(|_| on(0)).ok();
         let at = order.whereabouts.now().ok_or(Error::Nowhere)?;
         let mut driver = Driver::new(Options {
-            listeners: listener.into_iter().collect(),
+            listeners: listener(PEER_PORT).into_iter().collect(),
             peer_id: PeerId::for_node(order.mac),
             source: Ipv4Addr::UNSPECIFIED,
             max_links: MAX_LINKS,
@@ -303,6 +300,13 @@ fn bits(bytes: &[u8], pieces: usize) -> Vec<bool> {
     bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte << bit & 0x80 != 0)).take(pieces).collect()
 }
 
+/// Where others dial us: if this port is in use any other does, since the tracker tells it. Without one it would tell us
+/// of nobody.
+fn listener(port: u16) -> Option<TcpListener> {
+    let on = |port| listen(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+    on(port).or_else(|_| on(0)).ok()
+}
+
 fn sentence(event: Event) -> Option<String> {
     match event {
         Event::FalsePiece(_, piece) => {
@@ -328,6 +332,14 @@ mod tests {
             bits(&[0b1010_0000, 0b0100_0000], 10),
             [true, false, true, false, false, false, false, false, false, true]
         );
+    }
+
+    #[test]
+    fn a_node_whose_port_is_in_use_listens_on_another() {
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let first = listener(0).unwrap();
+        let second = listener(port(&first)).unwrap();
+        assert!(port(&second) != 0 && port(&second) != port(&first));
     }
 
     #[test]

@@ -352,18 +352,27 @@ fn strangers_cost_a_warning_at_most() {
     closed(&[0x16]);
     closed(b"\x13BitTorrent protocoX");
     closed(&Handshake::new(InfoHash([8; 20]), random_peer_id()).emit());
-    let mut hostile = greet(seed);
-    hostile.write_all(&[0xff, 0xff, 0xff, 0xff, 0]).unwrap();
-    let _ = hostile.read_to_end(&mut Vec::new());
+    let far_piece = [0, 0, 0, 10, 7, 0, 0, 99, 0, 0, 0, 0, 0, 1];
+    for bytes in [&[0xff, 0xff, 0xff, 0xff, 0][..], &far_piece] {
+        let mut hostile = greet(seed);
+        hostile.write_all(bytes).unwrap();
+        let _ = hostile.read_to_end(&mut Vec::new());
+    }
     let mut good = greet(seed);
     opened(&mut good);
     request(&mut good, 0);
     assert!(block(&mut good) == image.bytes[..16384]);
     stop.store(true, Ordering::Relaxed);
     let events = thread.join().unwrap();
-    let kinds: Vec<&str> =
-        events.iter().filter_map(|e| if let Event::Warning(k, _) = e { Some(*k) } else { None }).collect();
-    assert_eq!(kinds, ["peer for an unknown torrent", "malformed peer message"], "{events:?}");
+    let warnings =
+        events.iter().filter_map(|e| if let Event::Warning(k, why) = e { Some((*k, why)) } else { None });
+    let (kinds, reasons): (Vec<&str>, Vec<&String>) = warnings.unzip();
+    assert_eq!(
+        kinds,
+        ["peer for an unknown torrent", "malformed peer message", "peer refused"],
+        "{events:?}"
+    );
+    assert!(reasons[2].ends_with("a block outside the torrent"), "{}", reasons[2]);
 }
 
 #[test]
