@@ -8,13 +8,14 @@ use boottorrent_swarm::metainfo::{BLOCK, Geometry};
 use boottorrent_swarm::wire::{BlockClaim, Message};
 use libfuzzer_sys::fuzz_target;
 
-const PIECE: u32 = 2 * BLOCK;
-const TOTAL: u32 = 3 * PIECE + 1000;
+/// Enough for a gap in the middle.
+const PIECE: u32 = 3 * BLOCK;
+const TOTAL: u32 = 2 * PIECE + 1000;
 /// What every byte of the image should be.
 const RIGHT: u8 = 0x5a;
 
 fn probe() -> Probe {
-    let geometry = Geometry::new(PIECE, u64::from(TOTAL)).expect("four pieces");
+    let geometry = Geometry::new(PIECE, u64::from(TOTAL)).expect("three pieces");
     Probe::new(geometry, &[RIGHT; TOTAL as usize])
 }
 
@@ -48,7 +49,7 @@ fn whole() -> Vec<u8> {
     let mut have = Vec::new();
     Message::Have(1).emit(&mut have);
     let mut out = vec![1];
-    // Four pieces, the last of one block.
+    // Three pieces, the last of one block.
     for n in 0..7 {
         out.push(n << 2 | 3);
         out.extend_from_slice(&[0, have.len() as u8]);
